@@ -7,12 +7,6 @@ fn main() {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output().ok();
     let version = version.and_then(|output| String::from_utf8(output.stdout).ok());
-    println!(
-        "cargo::rustc-env=PLUGIN_API_RUSTC={}",
-        version.as_deref().unwrap_or("unknown").trim()
-    );
-    println!(
-        "cargo::rustc-env=PLUGIN_API_TARGET={}",
-        env::var("TARGET").unwrap_or_default()
-    );
+    println!("cargo::rustc-env=PLUGIN_API_RUSTC={}", version.as_deref().unwrap_or("unknown").trim());
+    println!("cargo::rustc-env=PLUGIN_API_TARGET={}", env::var("TARGET").unwrap_or_default());
 }

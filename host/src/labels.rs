@@ -6,10 +6,9 @@
 //!
 //! Never: allocates once its buffers have grown; changes a name or a value.
 
-use crate::ledger::Reason;
+use monitor_proto::NAME_LABEL;
 
-/// The name under which a metric's name travels among the labels.
-pub const METRIC_NAME: &str = "__name__";
+use crate::ledger::Reason;
 
 /// Longest label name or value that is sent, in bytes; receivers commonly refuse far shorter ones.
 pub const MAX_LABEL_BYTES: usize = 64 * 1024;
@@ -37,7 +36,7 @@ impl LabelSet {
         if !is_metric_name(metric) {
             return Err(Reason::InvalidMetricName);
         }
-        self.add(METRIC_NAME, metric)
+        self.add(NAME_LABEL, metric)
     }
 
     /// Adds one label. An empty value means that the label is absent, so nothing is added.
@@ -102,10 +101,7 @@ pub fn pairs(mut encoded: &[u8]) -> impl Iterator<Item = (&str, &str)> {
         let mut label = take_field(&mut encoded)?;
         let name = take_field(&mut label)?;
         let value = take_field(&mut label)?;
-        Some((
-            std::str::from_utf8(name).ok()?,
-            std::str::from_utf8(value).ok()?,
-        ))
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
     })
 }
 
@@ -114,7 +110,7 @@ pub fn display(encoded: &[u8]) -> String {
     let mut metric = "";
     let mut rest = Vec::new();
     for (name, value) in pairs(encoded) {
-        if name == METRIC_NAME {
+        if name == NAME_LABEL {
             metric = value;
         } else {
             rest.push(format!("{name}={value:?}"));
@@ -135,9 +131,7 @@ pub fn is_label_name(name: &str) -> bool {
 
 fn is_name(name: &str, also: impl Fn(u8) -> bool) -> bool {
     let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || also(b))
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || also(b))
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || also(b))
 }
 
@@ -230,12 +224,7 @@ mod tests {
             ("m", vec![("a", long.as_str())], Reason::LabelTooLong),
             ("m", vec![(long.as_str(), "v")], Reason::LabelTooLong),
         ] {
-            assert_eq!(
-                encode(metric, &labels),
-                Err(reason),
-                "{metric:?} {:?}",
-                labels.len()
-            );
+            assert_eq!(encode(metric, &labels), Err(reason), "{metric:?} {:?}", labels.len());
         }
     }
 
@@ -249,7 +238,7 @@ mod tests {
             let series = monitor_proto::v1::TimeSeries::decode(bytes.as_slice()).unwrap();
             let read: Vec<_> = series.labels.iter().map(|l| (l.name.clone(), l.value.clone())).collect();
             let mut meant: Vec<_> = labels.into_iter().filter(|(_, v)| !v.is_empty()).collect();
-            meant.push((METRIC_NAME.into(), "m".into()));
+            meant.push((NAME_LABEL.into(), "m".into()));
             meant.sort();
             prop_assert_eq!(&read, &meant);
             prop_assert_eq!(pairs(&bytes).map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>(), meant);

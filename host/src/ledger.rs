@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     /// `samples` are given up.
-    pub fn drop(&self, from: Place, reason: Reason, samples: u64) {
+    pub fn discard(&self, from: Place, reason: Reason, samples: u64) {
         self.take(from, samples);
         self.dropped[reason as usize].fetch_add(samples, Relaxed);
     }
@@ -141,29 +141,17 @@ impl Ledger {
 
     fn take(&self, from: Place, samples: u64) {
         let before = self.places[from as usize].fetch_sub(samples, Relaxed);
-        debug_assert!(
-            before >= samples,
-            "{from} held {before} samples, {samples} were taken"
-        );
+        debug_assert!(before >= samples, "{from} held {before} samples, {samples} were taken");
     }
 
     /// The books as they stand.
     pub fn snapshot(&self) -> Snapshot {
         let read = |a: &AtomicU64| a.load(Relaxed);
         Snapshot {
-            collected: Origin::ALL
-                .iter()
-                .map(|&o| (o, read(&self.collected[o as usize])))
-                .collect(),
-            places: Place::ALL
-                .iter()
-                .map(|&p| (p, read(&self.places[p as usize])))
-                .collect(),
+            collected: Origin::ALL.iter().map(|&o| (o, read(&self.collected[o as usize]))).collect(),
+            places: Place::ALL.iter().map(|&p| (p, read(&self.places[p as usize]))).collect(),
             delivered: read(&self.delivered),
-            dropped: Reason::ALL
-                .iter()
-                .map(|&r| (r, read(&self.dropped[r as usize])))
-                .collect(),
+            dropped: Reason::ALL.iter().map(|&r| (r, read(&self.dropped[r as usize]))).collect(),
             refused_sends: read(&self.refused_sends),
         }
     }
@@ -203,10 +191,7 @@ impl Snapshot {
     /// The reasons that occurred, as `refused=12,duplicate=3`; empty when nothing was dropped.
     pub fn reasons(&self) -> String {
         let occurred = self.dropped.iter().filter(|(_, n)| *n > 0);
-        occurred
-            .map(|(reason, n)| format!("{reason}={n}"))
-            .collect::<Vec<_>>()
-            .join(",")
+        occurred.map(|(reason, n)| format!("{reason}={n}")).collect::<Vec<_>>().join(",")
     }
 
     /// Whether collected = delivered + pending + dropped.
@@ -225,17 +210,14 @@ mod tests {
         ledger.collect(Origin::Plugin, 10);
         ledger.collect_dropped(Origin::Plugin, Reason::NoValue, 1);
         ledger.transfer(Place::Queued, Place::Batched, 10);
-        ledger.drop(Place::Batched, Reason::Duplicate, 2);
+        ledger.discard(Place::Batched, Reason::Duplicate, 2);
         ledger.transfer(Place::Batched, Place::Kept, 8);
         ledger.transfer(Place::Kept, Place::InFlight, 8);
         assert_eq!(ledger.snapshot().pending(), 8);
         assert!(ledger.snapshot().balances());
         ledger.deliver(Place::InFlight, 8);
         let end = ledger.snapshot();
-        assert_eq!(
-            (end.collected(), end.delivered, end.pending(), end.dropped()),
-            (11, 8, 0, 3)
-        );
+        assert_eq!((end.collected(), end.delivered, end.pending(), end.dropped()), (11, 8, 0, 3));
         assert_eq!(end.reasons(), "no_value=1,duplicate=2");
         assert!(end.balances());
     }

@@ -2,7 +2,12 @@
 //!
 //! The modules stand in the order in which a sample passes them.
 
-#![forbid(unsafe_op_in_unsafe_fn)]
-
+pub mod batch;
+pub mod encode;
+pub mod keep;
 pub mod labels;
 pub mod ledger;
+pub mod queue;
+pub mod retry;
+pub mod sample;
+pub mod series;

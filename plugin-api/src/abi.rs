@@ -7,10 +7,7 @@
 //!
 //! Nobody panics across it: [`crate::glue`] catches what the plugin's code does, the host catches its own.
 
-#![allow(
-    missing_docs,
-    reason = "abi_stable's macros make public items of their own"
-)]
+#![allow(missing_docs, reason = "abi_stable's macros make public items of their own")]
 // The derives expand to forms that these lints dislike.
 #![allow(clippy::needless_lifetimes, non_local_definitions, unreachable_pub)]
 
@@ -86,11 +83,7 @@ impl Sample {
     /// A sample from its parts, as the host sees them.
     #[doc(hidden)]
     pub fn from_parts(series: u64, value: f64, timestamp_ms: i64) -> Self {
-        Sample {
-            series,
-            value,
-            timestamp_ms,
-        }
+        Sample { series, value, timestamp_ms }
     }
 }
 

@@ -13,9 +13,7 @@ pub struct Error {
 impl Error {
     /// An error with this message.
     pub fn new(message: impl Into<String>) -> Self {
-        Error {
-            message: message.into(),
-        }
+        Error { message: message.into() }
     }
 
     /// Says before the message what was being done: `context: message`.
@@ -65,9 +63,6 @@ mod tests {
             Ok(())
         };
         let error = failed().unwrap_err().context("/nonexistent/file");
-        assert_eq!(
-            error.to_string(),
-            "/nonexistent/file: No such file or directory (os error 2)"
-        );
+        assert_eq!(error.to_string(), "/nonexistent/file: No such file or directory (os error 2)");
     }
 }

@@ -7,16 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use abi_stable::library::{
-    __call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult,
-};
+use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RErr, ROk, RResult};
 
 use crate::abi::{
-    AbiError, HostBox, MonitorAbi, MonitorAbi_TO, MonitorBox, PluginModule, PluginModuleRef,
-    RawQueueStats, failure, worker,
+    AbiError, HostBox, MonitorAbi, MonitorAbi_TO, MonitorBox, PluginModule, PluginModuleRef, RawQueueStats, failure,
+    worker,
 };
 use crate::error::Error;
 use crate::queue::{RawQueue, RawReceiver, RawSender};
@@ -27,18 +25,11 @@ use crate::{MonitorImpl, log};
 /// The loader header that the macro exports for the plugin `T`.
 pub const fn header<T: MonitorImpl>() -> LibHeader {
     // SAFETY: `root_module::<T>` yields a `PluginModuleRef`, the type whose layout the header will carry.
-    unsafe {
-        LibHeader::from_constructor::<PluginModuleRef>(root_module::<T>, CheckTypeLayout::Yes)
-    }
+    unsafe { LibHeader::from_constructor::<PluginModuleRef>(root_module::<T>, CheckTypeLayout::Yes) }
 }
 
 extern "C" fn root_module<T: MonitorImpl>() -> RootModuleResult {
-    __call_root_module_loader(|| {
-        PluginModule {
-            create: create::<T>,
-        }
-        .leak_into_prefix()
-    })
+    __call_root_module_loader(|| PluginModule { create: create::<T> }.leak_into_prefix())
 }
 
 extern "C" fn create<T: MonitorImpl>(host: HostBox) -> RResult<MonitorBox, AbiError> {
@@ -49,13 +40,7 @@ extern "C" fn create<T: MonitorImpl>(host: HostBox) -> RResult<MonitorBox, AbiEr
         let raw = RawQueue::new(host.raw_queue_size());
         let monitor = ManuallyDrop::new(T::new()?);
         let stops = [Stop::new(), Stop::new()];
-        Ok(Adapter {
-            monitor,
-            host,
-            raw,
-            stops,
-            scrape_interval,
-        })
+        Ok(Adapter { monitor, host, raw, stops, scrape_interval })
     });
     made.map(|adapter| MonitorAbi_TO::from_value(adapter, TD_Opaque))
 }
@@ -72,10 +57,7 @@ struct Adapter<T: MonitorImpl> {
 impl<T: MonitorImpl> MonitorAbi for Adapter<T> {
     fn get_power(&self) -> RResult<(), AbiError> {
         let stop = self.stops[worker::GET_POWER as usize].clone();
-        let ended = guarded(|| {
-            self.monitor
-                .get_power(RawSender(Arc::clone(&self.raw)), self.scrape_interval, stop)
-        });
+        let ended = guarded(|| self.monitor.get_power(RawSender(Arc::clone(&self.raw)), self.scrape_interval, stop));
         // However it ended: nothing more is read, and `process_data` finishes what there is.
         self.raw.close();
         ended
@@ -83,19 +65,13 @@ impl<T: MonitorImpl> MonitorAbi for Adapter<T> {
 
     fn process_data(&self) -> RResult<(), AbiError> {
         let stop = self.stops[worker::PROCESS_DATA as usize].clone();
-        let input = RawReceiver {
-            queue: Arc::clone(&self.raw),
-            stop: stop.clone(),
-        };
+        let input = RawReceiver { queue: Arc::clone(&self.raw), stop: stop.clone() };
         let out = RecordSender::new(Arc::clone(&self.host));
         guarded(|| self.monitor.process_data(input, out, stop))
     }
 
     fn stop(&self, worker: i32) {
-        if let Some(stop) = usize::try_from(worker)
-            .ok()
-            .and_then(|worker| self.stops.get(worker))
-        {
+        if let Some(stop) = usize::try_from(worker).ok().and_then(|worker| self.stops.get(worker)) {
             stop.set();
             self.raw.wake();
         }
@@ -108,13 +84,13 @@ impl<T: MonitorImpl> MonitorAbi for Adapter<T> {
 
 impl<T: MonitorImpl> Drop for Adapter<T> {
     fn drop(&mut self) {
-        // SAFETY: `monitor` is dropped here only, and the adapter is not used after its drop.
-        let dropped = guarded(|| Ok(unsafe { ManuallyDrop::drop(&mut self.monitor) }));
+        let dropped = guarded(|| {
+            // SAFETY: `monitor` is dropped here only, and the adapter is not used after its drop.
+            unsafe { ManuallyDrop::drop(&mut self.monitor) };
+            Ok(())
+        });
         if let RErr(error) = dropped {
-            tracing::error!(
-                "the plugin failed while it was taken down: {}",
-                error.message
-            );
+            tracing::error!("the plugin failed while it was taken down: {}", error.message);
         }
     }
 }
@@ -123,26 +99,16 @@ impl<T: MonitorImpl> Drop for Adapter<T> {
 fn guarded<R>(run: impl FnOnce() -> Result<R, Error>) -> RResult<R, AbiError> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => ROk(value),
-        Ok(Err(error)) => RErr(AbiError {
-            failure: failure::ERROR,
-            message: error.to_string().into(),
-            detail: Default::default(),
-        }),
+        Ok(Err(error)) => {
+            RErr(AbiError { failure: failure::ERROR, message: error.to_string().into(), detail: Default::default() })
+        }
         Err(payload) => {
             // Dropping what a panic carries runs the author's code again, unguarded.
             std::mem::forget(payload);
             let report = log::take_panic();
             let (message, backtrace) = report.map(|r| (r.message, r.backtrace)).unwrap_or_default();
-            let message = if message.is_empty() {
-                "panicked".to_owned()
-            } else {
-                message
-            };
-            RErr(AbiError {
-                failure: failure::PANIC,
-                message: message.into(),
-                detail: backtrace.into(),
-            })
+            let message = if message.is_empty() { "panicked".to_owned() } else { message };
+            RErr(AbiError { failure: failure::PANIC, message: message.into(), detail: backtrace.into() })
         }
     }
 }

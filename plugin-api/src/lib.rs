@@ -87,23 +87,13 @@ pub trait MonitorImpl: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// An error, a panic, or a return before `stop` is set ends the run: what was read is still delivered.
-    fn get_power(
-        &self,
-        out: RawSender<Self::Raw>,
-        scrape_interval: Duration,
-        stop: Stop,
-    ) -> Result<(), Error>;
+    fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error>;
 
     /// Turns readings into samples until `input` ends. Runs on a thread of its own.
     ///
     /// # Errors
     /// As for [`get_power`](Self::get_power): samples that were sent are still delivered.
-    fn process_data(
-        &self,
-        input: RawReceiver<Self::Raw>,
-        out: RecordSender,
-        stop: Stop,
-    ) -> Result<(), Error>;
+    fn process_data(&self, input: RawReceiver<Self::Raw>, out: RecordSender, stop: Stop) -> Result<(), Error>;
 }
 
 /// A sensor whose readings already are what is sent: [`Record`], `Vec<Record>` or [`Json`]. It needs no `process_data`.
@@ -121,12 +111,7 @@ pub trait MonitorSource: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// As [`MonitorImpl::get_power`].
-    fn get_power(
-        &self,
-        out: RawSender<Self::Item>,
-        scrape_interval: Duration,
-        stop: Stop,
-    ) -> Result<(), Error>;
+    fn get_power(&self, out: RawSender<Self::Item>, scrape_interval: Duration, stop: Stop) -> Result<(), Error>;
 }
 
 /// Makes a whole sensor of a [`MonitorSource`].
@@ -140,21 +125,11 @@ impl<T: MonitorSource> MonitorImpl for FromSource<T> {
         T::new().map(FromSource)
     }
 
-    fn get_power(
-        &self,
-        out: RawSender<T::Item>,
-        scrape_interval: Duration,
-        stop: Stop,
-    ) -> Result<(), Error> {
+    fn get_power(&self, out: RawSender<T::Item>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
         self.0.get_power(out, scrape_interval, stop)
     }
 
-    fn process_data(
-        &self,
-        input: RawReceiver<T::Item>,
-        out: RecordSender,
-        _stop: Stop,
-    ) -> Result<(), Error> {
+    fn process_data(&self, input: RawReceiver<T::Item>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
         for item in input {
             let mut offered = out.send(item);
             // Waiting here fills the raw queue, so that `get_power` feels the pressure and its refusals are counted.
@@ -175,13 +150,7 @@ macro_rules! export_monitor_impl {
     };
     ($monitor:ty) => {
         const _: () = {
-            const OWN: &str = concat!(
-                "name=",
-                env!("CARGO_PKG_NAME"),
-                "\nversion=",
-                env!("CARGO_PKG_VERSION"),
-                "\n"
-            );
+            const OWN: &str = concat!("name=", env!("CARGO_PKG_NAME"), "\nversion=", env!("CARGO_PKG_VERSION"), "\n");
             const LENGTH: usize = $crate::manifest::COMMON.len() + OWN.len() + 1;
 
             #[unsafe(export_name = "MONITOR_PLUGIN_MANIFEST")]
@@ -205,10 +174,7 @@ mod tests {
     #[test]
     fn the_loader_symbol_is_the_one_that_hosts_look_for() {
         let source = include_str!("lib.rs");
-        let exported = format!(
-            "#[unsafe(export_name = {:?})]",
-            super::__private::ROOT_MODULE_LOADER_NAME
-        );
+        let exported = format!("#[unsafe(export_name = {:?})]", super::__private::ROOT_MODULE_LOADER_NAME);
         assert!(source.contains(&exported), "{exported}");
     }
 }

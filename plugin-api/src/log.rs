@@ -36,16 +36,12 @@ pub(crate) fn connect(host: &Arc<HostBox>) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // Fails only where the plugin has set a subscriber of its own, which is then its wish.
-        let _ = tracing::subscriber::set_global_default(Bridge {
-            max: filter(host.log_level()),
-        });
+        let _ = tracing::subscriber::set_global_default(Bridge { max: filter(host.log_level()) });
         std::panic::set_hook(Box::new(|info| {
             let payload = info.payload();
             let text = payload.downcast_ref::<&str>().copied();
             let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-            let place = info
-                .location()
-                .map_or_else(String::new, |place| format!(" at {place}"));
+            let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
             let message = format!("panicked{place}: {}", text.unwrap_or("(no message)"));
             let backtrace = Backtrace::capture();
             let backtrace = match backtrace.status() {
@@ -69,12 +65,7 @@ fn write(level: i32, target: &str, message: &str, fields: &str) {
     // A hook must never panic or wait for itself: where the lock is taken for writing, the event is not worth it.
     let Ok(host) = HOST.try_read() else { return };
     if let Some(host) = host.as_ref() {
-        host.log(AbiLogEvent {
-            level,
-            target: target.into(),
-            message: message.into(),
-            fields: fields.into(),
-        });
+        host.log(AbiLogEvent { level, target: target.into(), message: message.into(), fields: fields.into() });
     }
 }
 

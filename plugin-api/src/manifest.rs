@@ -90,10 +90,7 @@ mod tests {
         const OWN: &str = "name=cpu\nversion=0.3.1\n";
         const TEXT: [u8; COMMON.len() + OWN.len() + 1] = bytes(OWN);
         let manifest = Manifest::parse(&TEXT).unwrap();
-        assert_eq!(
-            (manifest.name.as_str(), manifest.version.as_str()),
-            ("cpu", "0.3.1")
-        );
+        assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("cpu", "0.3.1"));
         assert_eq!(manifest.api, env!("CARGO_PKG_VERSION"));
         assert!(manifest.rustc.starts_with("rustc "), "{}", manifest.rustc);
         assert!(manifest.target.contains('-'), "{}", manifest.target);
@@ -101,13 +98,9 @@ mod tests {
 
     #[test]
     fn other_bytes_are_none() {
-        for bytes in [
-            &b""[..],
-            b"\0",
-            b"monitor-plugin-manifest 2\napi=1.0.0\n\0",
-            b"monitor-plugin-manifest 1\n\0",
-            b"\xff\0",
-        ] {
+        for bytes in
+            [&b""[..], b"\0", b"monitor-plugin-manifest 2\napi=1.0.0\n\0", b"monitor-plugin-manifest 1\n\0", b"\xff\0"]
+        {
             assert_eq!(Manifest::parse(bytes), None);
         }
     }

@@ -27,20 +27,9 @@ pub(crate) struct RawQueue<T> {
 
 impl<T> RawQueue<T> {
     pub(crate) fn new(capacity: u64) -> Arc<Self> {
-        let stats = RawQueueStats {
-            capacity: capacity.max(1),
-            ..RawQueueStats::default()
-        };
-        let state = State {
-            items: VecDeque::new(),
-            closed: false,
-            stats,
-        };
-        Arc::new(RawQueue {
-            state: Mutex::new(state),
-            not_empty: Condvar::new(),
-            not_full: Condvar::new(),
-        })
+        let stats = RawQueueStats { capacity: capacity.max(1), ..RawQueueStats::default() };
+        let state = State { items: VecDeque::new(), closed: false, stats };
+        Arc::new(RawQueue { state: Mutex::new(state), not_empty: Condvar::new(), not_full: Condvar::new() })
     }
 
     // Nothing of the author's runs under the lock, so a poisoned state is as good as any.
@@ -129,9 +118,7 @@ pub struct RawReceiver<T> {
 
 impl<T> fmt::Debug for RawReceiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RawReceiver")
-            .field(&self.queue.stats())
-            .finish()
+        f.debug_tuple("RawReceiver").field(&self.queue.stats()).finish()
     }
 }
 
@@ -185,18 +172,9 @@ impl<T> Iterator for RawReceiver<T> {
     }
 }
 
-fn wait<'a, T>(
-    condvar: &Condvar,
-    state: MutexGuard<'a, State<T>>,
-    left: Option<Duration>,
-) -> MutexGuard<'a, State<T>> {
+fn wait<'a, T>(condvar: &Condvar, state: MutexGuard<'a, State<T>>, left: Option<Duration>) -> MutexGuard<'a, State<T>> {
     match left {
-        Some(left) => {
-            condvar
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
-        }
+        Some(left) => condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
         None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
     }
 }
@@ -207,23 +185,14 @@ mod tests {
 
     fn pair(capacity: u64) -> (RawSender<u32>, RawReceiver<u32>) {
         let queue = RawQueue::new(capacity);
-        (
-            RawSender(Arc::clone(&queue)),
-            RawReceiver {
-                queue,
-                stop: Stop::new(),
-            },
-        )
+        (RawSender(Arc::clone(&queue)), RawReceiver { queue, stop: Stop::new() })
     }
 
     #[test]
     fn a_full_queue_hands_the_item_back() {
         let (sender, receiver) = pair(1);
         sender.send(1).unwrap();
-        assert_eq!(
-            sender.send_timeout(2, Duration::from_millis(1)),
-            Err(SendError::Full(2))
-        );
+        assert_eq!(sender.send_timeout(2, Duration::from_millis(1)), Err(SendError::Full(2)));
         assert_eq!(receiver.pull(), Some(1));
         sender.send(3).unwrap();
         let stats = sender.0.stats();

@@ -16,12 +16,7 @@ pub struct Record {
 impl Record {
     /// A sample of this metric. An empty name means the operator's METRIC_DEFAULT.
     pub fn new(metric: impl Into<String>, value: f64) -> Self {
-        Record {
-            metric: metric.into(),
-            labels: Vec::new(),
-            value,
-            timestamp_ms: None,
-        }
+        Record { metric: metric.into(), labels: Vec::new(), value, timestamp_ms: None }
     }
 
     /// Adds a label. An empty value means that the label is absent.

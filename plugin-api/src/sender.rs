@@ -112,16 +112,9 @@ impl RecordSender {
     /// A name or a label that remote write does not take, or more series than the host allows.
     pub fn register(&self, spec: SeriesSpec) -> Result<Series, Error> {
         let labels = abi_labels(&spec.labels);
-        let metadata = AbiMetadata {
-            kind: spec.kind.code(),
-            help: RStr::from_str(&spec.help),
-            unit: RStr::from_str(&spec.unit),
-        };
-        match self.host.register_series(
-            RStr::from_str(&spec.metric),
-            RSlice::from_slice(&labels),
-            metadata,
-        ) {
+        let metadata =
+            AbiMetadata { kind: spec.kind.code(), help: RStr::from_str(&spec.help), unit: RStr::from_str(&spec.unit) };
+        match self.host.register_series(RStr::from_str(&spec.metric), RSlice::from_slice(&labels), metadata) {
             RResult::ROk(number) => Ok(Series::new(number, Arc::clone(&self.host))),
             RResult::RErr(error) => Err(Error::new(error.message.into_string())),
         }
@@ -133,10 +126,7 @@ fn abi_labels(labels: &[(String, String)]) -> Vec<AbiLabel<'_>> {
 }
 
 fn abi_label((name, value): &(String, String)) -> AbiLabel<'_> {
-    AbiLabel {
-        name: RStr::from_str(name),
-        value: RStr::from_str(value),
-    }
+    AbiLabel { name: RStr::from_str(name), value: RStr::from_str(value) }
 }
 
 fn nanoseconds(timeout: Duration) -> u64 {
@@ -144,10 +134,7 @@ fn nanoseconds(timeout: Duration) -> u64 {
 }
 
 fn offer_records(records: &[Record], host: &HostBox, timeout: Duration) -> i32 {
-    let labels: Vec<AbiLabel<'_>> = records
-        .iter()
-        .flat_map(|record| record.labels.iter().map(abi_label))
-        .collect();
+    let labels: Vec<AbiLabel<'_>> = records.iter().flat_map(|record| record.labels.iter().map(abi_label)).collect();
     let mut rest = labels.as_slice();
     let mut abi = Vec::with_capacity(records.len());
     for record in records {

@@ -41,26 +41,17 @@ impl Kind {
 impl SeriesSpec {
     /// A series of this metric.
     pub fn new(metric: impl Into<String>) -> Self {
-        SeriesSpec {
-            metric: metric.into(),
-            ..SeriesSpec::default()
-        }
+        SeriesSpec { metric: metric.into(), ..SeriesSpec::default() }
     }
 
     /// A series of a counter.
     pub fn counter(metric: impl Into<String>) -> Self {
-        SeriesSpec {
-            kind: Kind::Counter,
-            ..SeriesSpec::new(metric)
-        }
+        SeriesSpec { kind: Kind::Counter, ..SeriesSpec::new(metric) }
     }
 
     /// A series of a gauge.
     pub fn gauge(metric: impl Into<String>) -> Self {
-        SeriesSpec {
-            kind: Kind::Gauge,
-            ..SeriesSpec::new(metric)
-        }
+        SeriesSpec { kind: Kind::Gauge, ..SeriesSpec::new(metric) }
     }
 
     /// Adds a label. An empty value means that the label is absent.
@@ -101,11 +92,7 @@ impl Series {
 
     /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
     pub fn sample(&self, value: f64, timestamp_ms: i64) -> Sample {
-        Sample {
-            series: self.0.number,
-            value,
-            timestamp_ms,
-        }
+        Sample { series: self.0.number, value, timestamp_ms }
     }
 }
 

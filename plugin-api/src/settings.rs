@@ -40,15 +40,8 @@ pub fn setting(name: &'static str) -> Setting {
 
 impl Setting {
     fn from_text(name: &'static str, text: Result<Option<String>, Error>) -> Self {
-        let text = text.map(|text| {
-            text.map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty())
-        });
-        Setting {
-            name,
-            unit: "",
-            text,
-        }
+        let text = text.map(|text| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()));
+        Setting { name, unit: "", text }
     }
 
     /// The unit of a number, in the plural, for messages.
@@ -69,21 +62,11 @@ impl Setting {
         let Some(text) = self.text.clone()? else {
             return Ok(default);
         };
-        let number = text
-            .parse::<T>()
-            .ok()
-            .filter(|number| range.contains(number));
+        let number = text.parse::<T>().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| {
-            let unit = if self.unit.is_empty() {
-                String::new()
-            } else {
-                format!(" {}", self.unit)
-            };
+            let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
             let (from, to) = range.into_inner();
-            self.wrong(
-                &text,
-                format!("give a number from {from} to {to}{unit} (default {default})"),
-            )
+            self.wrong(&text, format!("give a number from {from} to {to}{unit} (default {default})"))
         })
     }
 
@@ -91,15 +74,9 @@ impl Setting {
     ///
     /// # Errors
     /// It is no number, or lies outside.
-    pub fn seconds(
-        self,
-        default: Duration,
-        range: RangeInclusive<Duration>,
-    ) -> Result<Duration, Error> {
+    pub fn seconds(self, default: Duration, range: RangeInclusive<Duration>) -> Result<Duration, Error> {
         let (from, to) = range.into_inner();
-        let number = self
-            .unit("seconds")
-            .number(default.as_secs_f64(), from.as_secs_f64()..=to.as_secs_f64())?;
+        let number = self.unit("seconds").number(default.as_secs_f64(), from.as_secs_f64()..=to.as_secs_f64())?;
         Ok(Duration::from_secs_f64(number))
     }
 
@@ -107,21 +84,12 @@ impl Setting {
     ///
     /// # Errors
     /// It is another word.
-    pub fn choice(
-        self,
-        default: &'static str,
-        words: &[&'static str],
-    ) -> Result<&'static str, Error> {
+    pub fn choice(self, default: &'static str, words: &[&'static str]) -> Result<&'static str, Error> {
         let Some(text) = self.text.clone()? else {
             return Ok(default);
         };
         let word = words.iter().find(|word| word.eq_ignore_ascii_case(&text));
-        word.copied().ok_or_else(|| {
-            self.wrong(
-                &text,
-                format!("give one of {} (default {default})", words.join(", ")),
-            )
-        })
+        word.copied().ok_or_else(|| self.wrong(&text, format!("give one of {} (default {default})", words.join(", "))))
     }
 
     /// Any text.
@@ -140,17 +108,15 @@ impl Setting {
         let file_name = format!("{}_FILE", self.name);
         let file = std::env::var_os(&file_name).filter(|file| !file.is_empty());
         match (self.text?, file) {
-            (Some(_), Some(_)) => Err(Error::new(format!(
-                "{} and {file_name} are both set: unset one of them",
-                self.name
-            ))),
+            (Some(_), Some(_)) => {
+                Err(Error::new(format!("{} and {file_name} are both set: unset one of them", self.name)))
+            }
             (Some(secret), None) => Ok(Some(secret)),
             (None, None) => Ok(None),
             (None, Some(file)) => {
                 let secret = std::fs::read_to_string(&file);
-                let secret = secret.map_err(|error| {
-                    Error::from(error).context(format!("{file_name}={}", file.display()))
-                })?;
+                let secret = secret
+                    .map_err(|error| Error::from(error).context(format!("{file_name}={}", file.to_string_lossy())))?;
                 Ok(Some(secret.trim_end_matches(['\r', '\n']).to_owned()))
             }
         }
@@ -158,10 +124,7 @@ impl Setting {
 
     fn wrong(&self, text: &str, what_to_do: String) -> Error {
         let shown: String = text.chars().take(80).collect();
-        Error::new(format!(
-            "{}={shown:?}: not understood; {what_to_do}",
-            self.name
-        ))
+        Error::new(format!("{}={shown:?}: not understood; {what_to_do}", self.name))
     }
 }
 
@@ -185,38 +148,20 @@ mod tests {
         assert_eq!(given(" 3 ").number(7, 1..=9).unwrap(), 3);
         assert_eq!(given("B").choice("a", &["a", "b"]).unwrap(), "b");
         let second = Duration::from_secs(1);
-        assert_eq!(
-            given("0.25")
-                .seconds(second, Duration::ZERO..=second)
-                .unwrap(),
-            second / 4
-        );
+        assert_eq!(given("0.25").seconds(second, Duration::ZERO..=second).unwrap(), second / 4);
     }
 
     #[test]
     fn mistakes_name_the_variable_and_the_way_out() {
         for bad in ["x", "0", "10", "-1", "NaN", "1e99"] {
-            let error = given(bad)
-                .unit("series")
-                .number(7u32, 1..=9)
-                .unwrap_err()
-                .to_string();
-            assert_eq!(
-                error,
-                format!("X={bad:?}: not understood; give a number from 1 to 9 series (default 7)")
-            );
+            let error = given(bad).unit("series").number(7u32, 1..=9).unwrap_err().to_string();
+            assert_eq!(error, format!("X={bad:?}: not understood; give a number from 1 to 9 series (default 7)"));
         }
         for bad in ["x", "NaN", "inf", "-1", "1e999"] {
             let second = Duration::from_secs(1);
-            assert!(
-                given(bad).seconds(second, Duration::ZERO..=second).is_err(),
-                "{bad}"
-            );
+            assert!(given(bad).seconds(second, Duration::ZERO..=second).is_err(), "{bad}");
         }
         let error = given("c").choice("a", &["a", "b"]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            r#"X="c": not understood; give one of a, b (default a)"#
-        );
+        assert_eq!(error, r#"X="c": not understood; give one of a, b (default a)"#);
     }
 }

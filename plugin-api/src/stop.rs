@@ -40,18 +40,10 @@ impl Stop {
     pub fn wait_until(&self, deadline: Instant) -> bool {
         let mut guard = self.0.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.is_set() {
-            let Some(left) = deadline
-                .checked_duration_since(Instant::now())
-                .filter(|d| !d.is_zero())
-            else {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) else {
                 return false;
             };
-            guard = self
-                .0
-                .changed
-                .wait_timeout(guard, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            guard = self.0.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -59,22 +51,14 @@ impl Stop {
     fn wait_forever(&self) -> bool {
         let mut guard = self.0.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.is_set() {
-            guard = self
-                .0
-                .changed
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
+            guard = self.0.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
         true
     }
 
     /// Ticks every `period` from now on, without drift, until the worker should end.
     pub fn every(&self, period: Duration) -> Every {
-        Every {
-            stop: self.clone(),
-            period: period.max(Duration::from_nanos(1)),
-            next: Instant::now(),
-        }
+        Every { stop: self.clone(), period: period.max(Duration::from_nanos(1)), next: Instant::now() }
     }
 
     /// Asks the worker to end. The host does this; in a plugin it is for tests.
@@ -151,27 +135,15 @@ mod tests {
     fn late_workers_skip_to_the_grid() {
         let start = Instant::now();
         let ms = Duration::from_millis;
-        assert_eq!(
-            next_point(start + ms(100), ms(100), start),
-            (start + ms(100), 0)
-        );
+        assert_eq!(next_point(start + ms(100), ms(100), start), (start + ms(100), 0));
         assert_eq!(next_point(start, ms(100), start + ms(99)), (start, 0));
-        assert_eq!(
-            next_point(start, ms(100), start + ms(100)),
-            (start + ms(200), 2)
-        );
-        assert_eq!(
-            next_point(start, ms(100), start + ms(350)),
-            (start + ms(400), 4)
-        );
+        assert_eq!(next_point(start, ms(100), start + ms(100)), (start + ms(200), 2));
+        assert_eq!(next_point(start, ms(100), start + ms(350)), (start + ms(400), 4));
     }
 
     #[test]
     fn ticks_come_in_order_on_the_grid() {
-        let ticks: Vec<_> = Stop::new()
-            .every(Duration::from_millis(2))
-            .take(5)
-            .collect();
+        let ticks: Vec<_> = Stop::new().every(Duration::from_millis(2)).take(5).collect();
         for pair in ticks.windows(2) {
             let apart = (pair[1].due - pair[0].due).as_millis();
             assert_eq!(apart, 2 * (u128::from(pair[1].missed) + 1));

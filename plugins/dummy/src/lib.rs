@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use monitor_plugin_api::{
-    Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Sample, Series,
-    SeriesSpec, Stop, export_monitor_impl, now_ms, setting,
+    Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Sample, Series, SeriesSpec, Stop,
+    export_monitor_impl, now_ms, setting,
 };
 
 const METRIC: &str = "monitor_dummy_power_watts";
@@ -23,27 +23,13 @@ impl MonitorImpl for Dummy {
     type Raw = (i64, Vec<f64>);
 
     fn new() -> Result<Self, Error> {
-        let count = setting("DUMMY_SERIES")
-            .unit("series")
-            .number(COMPONENTS.len(), 1..=1_000_000)?;
+        let count = setting("DUMMY_SERIES").unit("series").number(COMPONENTS.len(), 1..=1_000_000)?;
         let form = setting("DUMMY_FORM").choice("series", &["series", "records", "json"])?;
-        let name = |i: usize| {
-            COMPONENTS
-                .get(i)
-                .map_or_else(|| format!("part-{i}"), |name| (*name).to_owned())
-        };
-        Ok(Dummy {
-            components: (0..count).map(name).collect(),
-            form,
-        })
+        let name = |i: usize| COMPONENTS.get(i).map_or_else(|| format!("part-{i}"), |name| (*name).to_owned());
+        Ok(Dummy { components: (0..count).map(name).collect(), form })
     }
 
-    fn get_power(
-        &self,
-        out: RawSender<Self::Raw>,
-        scrape_interval: Duration,
-        stop: Stop,
-    ) -> Result<(), Error> {
+    fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
         for _ in stop.every(scrape_interval) {
             let now = now_ms();
             let watts = (0..self.components.len()).map(|i| watts(i, now)).collect();
@@ -53,22 +39,13 @@ impl MonitorImpl for Dummy {
         Ok(())
     }
 
-    fn process_data(
-        &self,
-        input: RawReceiver<Self::Raw>,
-        out: RecordSender,
-        _stop: Stop,
-    ) -> Result<(), Error> {
+    fn process_data(&self, input: RawReceiver<Self::Raw>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
         let register = |name: &String| {
             let spec = SeriesSpec::gauge(METRIC).label("component", name);
             out.register(spec.unit("watts").help("Power that no sensor measured."))
         };
         let series = match self.form {
-            "series" => self
-                .components
-                .iter()
-                .map(register)
-                .collect::<Result<Vec<Series>, Error>>()?,
+            "series" => self.components.iter().map(register).collect::<Result<Vec<Series>, Error>>()?,
             _ => Vec::new(),
         };
         let mut samples: Vec<Sample> = Vec::new();
@@ -77,18 +54,12 @@ impl MonitorImpl for Dummy {
             let sent = match self.form {
                 "series" => {
                     samples.clear();
-                    samples.extend(
-                        series
-                            .iter()
-                            .zip(&watts)
-                            .map(|(series, watts)| series.sample(*watts, now)),
-                    );
+                    samples.extend(series.iter().zip(&watts).map(|(series, watts)| series.sample(*watts, now)));
                     out.send(&samples[..]).is_ok()
                 }
                 "records" => {
-                    let record = |(name, watts): (&String, &f64)| {
-                        Record::new(METRIC, *watts).label("component", name).at(now)
-                    };
+                    let record =
+                        |(name, watts): (&String, &f64)| Record::new(METRIC, *watts).label("component", name).at(now);
                     out.send(named().map(record).collect::<Vec<_>>()).is_ok()
                 }
                 _ => {
@@ -97,11 +68,7 @@ impl MonitorImpl for Dummy {
                             r#"{{"metric":"{METRIC}","labels":{{"component":"{name}"}},"value":{watts},"timestamp_ms":{now}}}"#
                         )
                     };
-                    out.send(Json(format!(
-                        "[{}]",
-                        named().map(record).collect::<Vec<_>>().join(",")
-                    )))
-                    .is_ok()
+                    out.send(Json(format!("[{}]", named().map(record).collect::<Vec<_>>().join(",")))).is_ok()
                 }
             };
             if !sent {
