@@ -1,0 +1,270 @@
+//! Where a plugin's sends arrive, on the plugin's own thread.
+//!
+//! Enters: records, JSON text, samples of registered series; registrations and the ends of series. Leaves: samples in
+//! the processed queue, or the refusal that the plugin gets back. What can't be used is counted when the rest of its
+//! item is taken, and said in the log (at most a line for each reason every ten seconds).
+//!
+//! Never: takes a part of an item; blocks beyond the plugin's timeout; holds a lock while it waits.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use monitor_plugin_api::{Sample, now_ms};
+
+use crate::labels::LabelSet;
+use crate::ledger::Reason;
+use crate::log::Limit;
+use crate::normalise::{Normaliser, Sink};
+use crate::queue::{ProcessedQueue, Refused};
+use crate::series::{Metadata, SeriesId, SeriesTable};
+
+/// A record as it comes from a plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a, L> {
+    /// Empty: METRIC_DEFAULT.
+    pub metric: &'a str,
+    /// In any order.
+    pub labels: L,
+    /// In the metric's unit.
+    pub value: f64,
+    /// Milliseconds since the Unix epoch; none: now.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// What one send needs besides its item; kept for the next send.
+#[derive(Debug)]
+struct Scratch {
+    normaliser: Normaliser,
+    samples: Vec<Sample>,
+    rejected: Vec<(Reason, u64)>,
+    /// For each entry of `rejected`, what was wrong with the first one.
+    details: Vec<String>,
+}
+
+/// The host's side of a plugin's sends.
+#[derive(Debug)]
+pub struct Intake {
+    queue: Arc<ProcessedQueue>,
+    table: Arc<SeriesTable>,
+    metric_default: String,
+    service_label: String,
+    idle: Mutex<Vec<Scratch>>,
+    reject_limits: Mutex<Vec<Limit>>,
+    refuse_limit: Mutex<Limit>,
+}
+
+impl Intake {
+    /// The way into `queue`, for samples of the series in `table`.
+    pub fn new(queue: Arc<ProcessedQueue>, table: Arc<SeriesTable>, metric_default: &str, service_label: &str) -> Self {
+        Intake {
+            queue,
+            table,
+            metric_default: metric_default.to_owned(),
+            service_label: service_label.to_owned(),
+            idle: Mutex::default(),
+            reject_limits: Mutex::new(Reason::ALL.iter().map(|_| Limit::default()).collect()),
+            refuse_limit: Mutex::default(),
+        }
+    }
+
+    /// Takes all of these records, or none of them.
+    ///
+    /// # Errors
+    /// [`Refused`]: the plugin still has them.
+    pub fn records<'a, L>(
+        &self,
+        records: impl IntoIterator<Item = Record<'a, L>>,
+        timeout: Duration,
+    ) -> Result<(), Refused>
+    where
+        L: IntoIterator<Item = (&'a str, &'a str), IntoIter: Clone>,
+    {
+        self.normalised(timeout, |normaliser, sink| {
+            let now = now_ms();
+            for r in records {
+                normaliser.record(r.metric, r.labels, r.value, r.timestamp_ms, now, sink);
+            }
+        })
+    }
+
+    /// Takes one JSON document: a dictionary, or a list of them.
+    ///
+    /// # Errors
+    /// [`Refused`]: the plugin still has it.
+    pub fn json(&self, document: &[u8], timeout: Duration) -> Result<(), Refused> {
+        self.normalised(timeout, |normaliser, sink| normaliser.json(document, now_ms(), sink))
+    }
+
+    /// Takes all of these samples of registered series, or none of them.
+    ///
+    /// # Errors
+    /// [`Refused`]: the plugin still has them.
+    pub fn samples(&self, samples: &[Sample], timeout: Duration) -> Result<(), Refused> {
+        self.enqueue(samples, &[], timeout)
+    }
+
+    /// Registers a series, and counts one handle of it.
+    ///
+    /// # Errors
+    /// Why these can't be the labels of a series.
+    pub fn register<'a>(
+        &self,
+        metric: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+        metadata: Metadata,
+    ) -> Result<SeriesId, Reason> {
+        let mut set = LabelSet::default();
+        set.start(if metric.is_empty() { &self.metric_default } else { metric })?;
+        for (name, value) in labels {
+            set.label(name, value)?;
+        }
+        Ok(self.table.register(set.encode()?, metadata))
+    }
+
+    /// Takes back one handle; with the last one, the series ends behind what was sent of it.
+    pub fn release(&self, series: SeriesId) {
+        if self.table.release(series) {
+            self.queue.end(series);
+        }
+    }
+
+    fn normalised(
+        &self,
+        timeout: Duration,
+        normalise: impl FnOnce(&mut Normaliser, &mut Collect<'_>),
+    ) -> Result<(), Refused> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = idle.unwrap_or_else(|| Scratch {
+            normaliser: Normaliser::new(&*self.metric_default, &*self.service_label),
+            samples: Vec::new(),
+            rejected: Vec::new(),
+            details: Vec::new(),
+        });
+        scratch.samples.clear();
+        scratch.rejected.clear();
+        scratch.details.clear();
+        let Scratch { normaliser, samples, rejected, details } = &mut scratch;
+        normalise(normaliser, &mut Collect { table: &self.table, samples, rejected, details });
+        let taken = self.enqueue(&scratch.samples, &scratch.rejected, timeout);
+        if taken.is_ok() {
+            self.tell_rejected(&scratch);
+        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        taken
+    }
+
+    fn enqueue(&self, samples: &[Sample], rejected: &[(Reason, u64)], timeout: Duration) -> Result<(), Refused> {
+        let taken = self.queue.send(samples, rejected, timeout);
+        if taken == Err(Refused::Full) {
+            let allowed = self.refuse_limit.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
+            if let Some(suppressed) = allowed {
+                tracing::warn!(
+                    samples = samples.len(),
+                    suppressed,
+                    "the processed queue stayed full: a send was refused, the plugin has its samples back; \
+                     is the machine overloaded, or PROC_QUEUE_SIZE too small?"
+                );
+            }
+        }
+        taken
+    }
+
+    fn tell_rejected(&self, scratch: &Scratch) {
+        for (&(reason, samples), detail) in scratch.rejected.iter().zip(&scratch.details) {
+            let mut limits = self.reject_limits.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(suppressed) = limits[reason as usize].allow(Instant::now()) {
+                tracing::warn!(%reason, samples, suppressed, "the plugin sent what can't be used: {detail}");
+            }
+        }
+    }
+}
+
+struct Collect<'a> {
+    table: &'a SeriesTable,
+    samples: &'a mut Vec<Sample>,
+    rejected: &'a mut Vec<(Reason, u64)>,
+    details: &'a mut Vec<String>,
+}
+
+impl Sink for Collect<'_> {
+    fn sample(&mut self, labels: &[u8], value: f64, timestamp_ms: i64) {
+        let series = self.table.intern(labels);
+        self.samples.push(Sample::from_parts(series.to_number(), value, timestamp_ms));
+    }
+
+    fn reject(&mut self, reason: Reason, detail: fmt::Arguments<'_>) {
+        if let Some((_, count)) = self.rejected.iter_mut().find(|(same, _)| *same == reason) {
+            *count += 1;
+        } else {
+            self.rejected.push((reason, 1));
+            self.details.push(detail.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::queue::Drained;
+
+    fn intake(capacity: usize) -> (Intake, Arc<ProcessedQueue>, Arc<Ledger>) {
+        let ledger = Arc::new(Ledger::default());
+        let queue = Arc::new(ProcessedQueue::new(capacity, Arc::clone(&ledger)));
+        (Intake::new(Arc::clone(&queue), Arc::default(), "default_metric", "monitor"), queue, ledger)
+    }
+
+    fn record(labels: &[(&'static str, &'static str)]) -> Record<'static, Vec<(&'static str, &'static str)>> {
+        Record { metric: "m", labels: labels.to_vec(), value: 1.0, timestamp_ms: Some(1_760_000_000_000) }
+    }
+
+    #[test]
+    fn records_and_registered_series_meet() {
+        let (intake, queue, _) = intake(10);
+        let labels = [("b", "2"), ("a", "1")];
+        let series = intake.register("m", labels.into_iter(), Metadata::default()).unwrap();
+        intake.records([record(&[("a", "1"), ("b", "2"), ("c", "")])], Duration::ZERO).unwrap();
+        let mut drained = Drained::default();
+        queue.drain(&mut drained);
+        assert_eq!(drained.samples[0].series(), series.to_number());
+    }
+
+    #[test]
+    fn a_bad_record_costs_the_others_nothing() {
+        let (intake, queue, ledger) = intake(10);
+        let records = [record(&[]), record(&[("", "x")]), record(&[("a", "1")])];
+        intake.records(records, Duration::ZERO).unwrap();
+        assert_eq!(queue.len(), 2);
+        assert_eq!(ledger.snapshot().reasons(), "invalid_label_name=1");
+        intake.json(b"{", Duration::ZERO).unwrap();
+        let books = ledger.snapshot();
+        assert_eq!((books.collected(), books.dropped()), (4, 2));
+        assert!(books.balances());
+    }
+
+    #[test]
+    fn a_refused_item_is_counted_as_nothing_else() {
+        let (intake, queue, ledger) = intake(1);
+        intake.records([record(&[])], Duration::ZERO).unwrap();
+        let again = [record(&[("a", "1")]), record(&[("", "x")])];
+        assert_eq!(intake.records(again, Duration::ZERO), Err(Refused::Full));
+        let books = ledger.snapshot();
+        assert_eq!((queue.len(), books.collected(), books.dropped(), books.refused_sends), (1, 1, 0, 1));
+    }
+
+    #[test]
+    fn a_series_ends_with_its_last_handle() {
+        let (intake, queue, _) = intake(10);
+        let register = || intake.register("", [].into_iter(), Metadata::default()).unwrap();
+        let series = register();
+        assert_eq!(register(), series);
+        intake.release(series);
+        intake.samples(&[Sample::from_parts(series.to_number(), 1.0, 1_760_000_000_000)], Duration::ZERO).unwrap();
+        intake.release(series);
+        let mut drained = Drained::default();
+        queue.drain(&mut drained);
+        assert_eq!(drained.ends, [(1, series)]);
+        assert_eq!(intake.register("9", [].into_iter(), Metadata::default()), Err(Reason::InvalidMetricName));
+    }
+}

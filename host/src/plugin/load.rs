@@ -1,0 +1,159 @@
+//! The only place where a library is opened, and what it becomes then.
+//!
+//! Enters: a path that `preflight` has looked at. Leaves: a [`Plugin`]. A library stays loaded until the process ends:
+//! its threads, its thread-locals and what it handed out may live as long.
+//!
+//! The library's types are compared with ours by abi_stable, both ways: a plugin built with a newer API of this major
+//! version lacks nothing that we use, and one built with an older API is asked for nothing that it lacks.
+
+#![allow(unsafe_code, reason = "opening a library, and trusting its loader symbol, can't be checked by the compiler")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use abi_stable::StableAbi;
+use abi_stable::abi_stability::check_layout_compatibility;
+use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
+use abi_stable::std_types::{RErr, ROk, RResult};
+use libloading::os::unix::{Library as OsLibrary, RTLD_LOCAL, RTLD_NOW};
+use monitor_plugin_api::abi::{AbiError, MonitorBox, PluginModuleRef, RawQueueStats, failure, worker};
+use monitor_plugin_api::manifest::Manifest;
+
+use super::boundary::{self, HostSettings};
+use super::{LoadError, preflight};
+use crate::intake::Intake;
+
+/// A library that is open and fits; no code of its author has run yet, but for constructors.
+#[derive(Debug)]
+pub struct Library {
+    module: PluginModuleRef,
+    /// What it says about itself.
+    pub manifest: Manifest,
+}
+
+/// Opens the library at `path`.
+///
+/// # Errors
+/// The file is not a plugin, or not one that this host can run.
+pub fn load(path: &Path) -> Result<Library, LoadError> {
+    let manifest = preflight::inspect(path)?;
+    // An absolute path: a bare name would be looked for in the system's library folders.
+    let absolute = std::path::absolute(path).map_err(|error| LoadError::new(path, error))?;
+    // SAFETY: the file is a whole shared library for this machine that exports a plugin's symbols; its constructors
+    // are trusted as far as the operator trusts the plugin.
+    let library = unsafe { OsLibrary::open(Some(&absolute), RTLD_NOW | RTLD_LOCAL) };
+    let library = library.map_err(|error| {
+        let error = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        LoadError::new(path, format_args!("can't be opened: {error}"))
+    })?;
+    // SAFETY: the macro exports a `LibHeader` under this name, which begins with an `AbiHeader`; `upgrade` checks its
+    // magic before it is read as more than that.
+    let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()).map(|symbol| *symbol) };
+    std::mem::forget(library);
+    let header = header.map_err(|error| LoadError::new(path, format_args!("has no loader: {error}")))?;
+    let mismatch = |error: LibraryError| {
+        LoadError::new(path, "its types do not fit this host's; rebuild it with the monitor-plugin-api of this host")
+            .detail(error.to_string())
+    };
+    let header = header.upgrade().map_err(mismatch)?;
+    let module = root_module(header).map_err(mismatch)?;
+    Ok(Library { module, manifest })
+}
+
+fn root_module(header: &'static LibHeader) -> Result<PluginModuleRef, LibraryError> {
+    match header.init_root_module::<PluginModuleRef>() {
+        Err(LibraryError::AbiInstability(report)) => {
+            let theirs = header.layout().filter(|theirs| {
+                check_layout_compatibility(theirs, <PluginModuleRef as StableAbi>::LAYOUT).is_ok()
+            });
+            if theirs.is_none() {
+                return Err(LibraryError::AbiInstability(report));
+            }
+            // SAFETY: seen from the plugin's side our types are a later version of its own, which may only have grown
+            // at the end of prefix types; what it lacks reads as absent, and the caller's default steps in.
+            unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
+        }
+        other => other,
+    }
+}
+
+impl Library {
+    /// Makes the plugin: its author's `new()` runs.
+    ///
+    /// # Errors
+    /// What `new()` said.
+    pub fn create(&self, path: &Path, intake: Arc<Intake>, settings: HostSettings) -> Result<Plugin, LoadError> {
+        match self.module.create()(boundary::host(intake, settings)) {
+            ROk(monitor) => Ok(Plugin { monitor }),
+            RErr(error) => Err(LoadError::new(path, format_args!("the plugin can't start: {}", error.message))
+                .detail(error.detail.into_string())),
+        }
+    }
+}
+
+/// One of a plugin's two workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worker {
+    /// Reads the sensor.
+    GetPower,
+    /// Turns readings into samples.
+    ProcessData,
+}
+
+impl Worker {
+    /// The name of its function.
+    pub fn name(self) -> &'static str {
+        match self {
+            Worker::GetPower => "get_power",
+            Worker::ProcessData => "process_data",
+        }
+    }
+}
+
+/// Why a worker ended.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct WorkerError {
+    message: String,
+    /// Whether it panicked.
+    pub panicked: bool,
+    /// A backtrace, where one was asked for.
+    pub detail: String,
+}
+
+/// A plugin that is ready to run.
+#[derive(Debug)]
+pub struct Plugin {
+    monitor: MonitorBox,
+}
+
+impl Plugin {
+    /// Runs one of its workers on this thread until it ends.
+    ///
+    /// # Errors
+    /// The worker returned an error, or panicked.
+    pub fn run(&self, worker: Worker) -> Result<(), WorkerError> {
+        let ended: RResult<(), AbiError> = match worker {
+            Worker::GetPower => self.monitor.get_power(),
+            Worker::ProcessData => self.monitor.process_data(),
+        };
+        ended.into_result().map_err(|error| WorkerError {
+            message: error.message.into_string(),
+            panicked: error.failure == failure::PANIC,
+            detail: error.detail.into_string(),
+        })
+    }
+
+    /// Asks one of its workers to end.
+    pub fn stop(&self, worker: Worker) {
+        self.monitor.stop(match worker {
+            Worker::GetPower => worker::GET_POWER,
+            Worker::ProcessData => worker::PROCESS_DATA,
+        });
+    }
+
+    /// The books of its raw queue, in items.
+    pub fn raw_queue(&self) -> RawQueueStats {
+        self.monitor.raw_queue()
+    }
+}
