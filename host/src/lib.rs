@@ -1,1 +1,2 @@
-//! .
+//! The parts of `monitor-host`.
+pub mod log;
