@@ -38,6 +38,8 @@ struct State {
     batches: VecDeque<Batch>,
     bytes: usize,
     closed: bool,
+    /// The close is news to the sender: it tries once more, whatever gap it is in.
+    hurry: bool,
     finish_by: Option<Instant>,
 }
 
@@ -98,11 +100,12 @@ impl Kept {
             if state.finish_by.is_some_and(|end| now >= end) {
                 return Taken::TimeIsUp;
             }
-            let until = match not_before.filter(|&moment| moment > now) {
+            let until = match not_before.filter(|&moment| moment > now && !state.hurry) {
                 Some(moment) if !state.batches.is_empty() => Some(moment),
                 _ => {
                     if let Some(batch) = state.batches.pop_front() {
                         state.bytes -= batch.body.len();
+                        state.hurry = false;
                         self.ledger.transfer(Place::Kept, Place::InFlight, batch.samples);
                         return Taken::Batch(batch);
                     }
@@ -129,9 +132,12 @@ impl Kept {
         self.changed.notify_all();
     }
 
-    /// No new batch will come.
+    /// No new batch will come: the oldest is tried at once, and what follows as ever.
     pub fn close(&self) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        state.hurry = true;
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -252,6 +258,18 @@ mod tests {
         assert_eq!(kept.put_back(first).samples, 1);
         kept.push(batch(&ledger, 2));
         assert_eq!(take(&kept), 2);
+    }
+
+    #[test]
+    fn the_close_ends_a_gap_once() {
+        let (kept, ledger) = kept(2, 1000);
+        let far = Some(Instant::now() + Duration::from_secs(3600));
+        kept.push(batch(&ledger, 1));
+        kept.close();
+        let Taken::Batch(first) = kept.take(far) else { panic!() };
+        kept.put_back(first);
+        kept.finish_by(Instant::now());
+        assert!(matches!(kept.take(far), Taken::TimeIsUp));
     }
 
     #[test]

@@ -1,13 +1,35 @@
 //! monitor-host: a generic Prometheus remote-write client whose sensor is one shared library.
 //!
-//! The modules stand in the order in which a sample passes them.
+//! The modules stand in the order in which a sample passes them, as [`pipeline`] puts them together.
+
+pub mod pipeline;
+
+// What a sample passes.
+pub mod plugin;
+
+pub mod intake;
+pub mod normalise;
+
+pub mod series;
+
+pub mod queue;
 
 pub mod batch;
+pub mod batching;
 pub mod encode;
+
 pub mod keep;
+pub mod retry;
+pub mod send;
+
+// What all of them may use.
 pub mod labels;
 pub mod ledger;
-pub mod queue;
-pub mod retry;
 pub mod sample;
-pub mod series;
+
+// What surrounds them.
+pub mod cli;
+pub mod config;
+pub mod log;
+pub mod receive;
+pub mod run;

@@ -121,6 +121,14 @@ pub struct WorkerError {
     pub detail: String,
 }
 
+impl WorkerError {
+    /// A stage of the host's own has panicked.
+    pub(crate) fn defect(stage: &str) -> Self {
+        let message = format!("{stage} panicked: this is a defect of monitor-host, please report it");
+        WorkerError { message, panicked: true, detail: String::new() }
+    }
+}
+
 /// A plugin that is ready to run.
 #[derive(Debug)]
 pub struct Plugin {

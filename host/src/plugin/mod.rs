@@ -10,6 +10,7 @@ mod boundary;
 mod load;
 mod preflight;
 
+pub use boundary::HostSettings;
 pub use load::{Library, Plugin, Worker, WorkerError, load};
 pub use preflight::inspect;
 

@@ -1,0 +1,166 @@
+//! The configuration of `monitor-host run`: flags and environment variables enter, a [`Config`] of checked, typed values
+//! leaves, or every mistake in them at once.
+//!
+//! A value is the flag's, else the environment's, else the default; what is empty or blank counts as not given.
+//! Nothing here opens a file or a socket, nothing else in the host reads the environment, and no test sets a variable:
+//! the environment is a function from names to values.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+
+pub(crate) mod kind;
+#[macro_use]
+mod table;
+mod flags;
+mod url;
+pub mod vars;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::flags::flags;
+use self::kind::Kind;
+pub use self::table::Var;
+pub use self::url::TargetUrl;
+pub use self::vars::Config;
+
+impl Config {
+    /// The configuration by these flags (of [`crate::cli::command`]) and this environment, usually
+    /// `|name| std::env::var_os(name)`.
+    pub fn load(
+        flags: &ArgMatches,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Mistakes> {
+        let mut reader = Reader {
+            flags,
+            env: &env,
+            mistakes: Vec::new(),
+        };
+        Config::read(&mut reader).ok_or(Mistakes(reader.mistakes))
+    }
+
+    /// The receiver's URL without its credentials and its query.
+    pub fn url_for_log(&self) -> String {
+        self.remote_write_url.to_string()
+    }
+}
+
+/// Whether people's log may be coloured, by the convention of <https://no-color.org>: `NO_COLOR`, if not empty, forbids it.
+pub fn colour_allowed(env: impl Fn(&str) -> Option<OsString>) -> bool {
+    env("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Everything that is wrong with a configuration; displayed as one line each, with no newline at the end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    /// One line each, in the order of the table.
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The plugin to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginPath {
+    /// Its shared library.
+    pub path: PathBuf,
+    /// Whether the dummy stands in because nothing else was given: its readings are not real.
+    pub is_dummy: bool,
+}
+
+/// The plugin by `MONITOR_IMPL_PATH`; unset, what lies beside the binary: `libmonitor_impl.so`, else the dummy.
+/// Whether the file that was chosen is there, and is a plugin, is the loader's to find out.
+pub fn plugin_path(
+    explicit: Option<PathBuf>,
+    exe_dir: &Path,
+    exists: impl Fn(&Path) -> bool,
+) -> PluginPath {
+    let beside = exe_dir.join("libmonitor_impl.so");
+    match explicit {
+        Some(path) => PluginPath {
+            path,
+            is_dummy: false,
+        },
+        None if exists(&beside) => PluginPath {
+            path: beside,
+            is_dummy: false,
+        },
+        None => PluginPath {
+            path: exe_dir.join("libmonitor_dummy.so"),
+            is_dummy: true,
+        },
+    }
+}
+
+/// Reads one variable after the other and keeps what is wrong with them.
+pub(crate) struct Reader<'a> {
+    flags: &'a ArgMatches,
+    env: &'a dyn Fn(&str) -> Option<OsString>,
+    mistakes: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn read<K: Kind>(&mut self, var: &Var, kind: &K) -> Option<K::Value> {
+        let (by_flag, given) = self.given(var);
+        let text = match given.as_deref().map(OsStr::to_str) {
+            None => Ok(var.default),
+            Some(Some(text)) => Ok(text.trim()),
+            Some(None) => Err("not valid UTF-8"),
+        };
+        match text.and_then(|text| kind.parse(text)) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                let given = given.unwrap_or_else(|| var.default.into());
+                self.mistakes
+                    .push(mistake(var, by_flag, &given.to_string_lossy(), wrong));
+                None
+            }
+        }
+    }
+
+    /// What was given and not blank, and whether it came by flag.
+    fn given(&self, var: &Var) -> (bool, Option<OsString>) {
+        let blank = |value: &OsString| value.to_str().is_some_and(|text| text.trim().is_empty());
+        let flag = match var.secret {
+            true => None,
+            false => self.flags.get_one::<OsString>(var.name).cloned(),
+        };
+        match flag.filter(|value| !blank(value)) {
+            Some(value) => (true, Some(value)),
+            None => (false, (self.env)(var.name).filter(|value| !blank(value))),
+        }
+    }
+}
+
+/// `PUSH_INTERVAL_S="abc": not a number of seconds; give a number from 0.1 to 86400 (default 4 s)`, on one line.
+fn mistake(var: &Var, by_flag: bool, given: &str, wrong: &str) -> String {
+    const SHOWN: usize = 80;
+    let shown = match var.secret {
+        true => "***".to_owned(),
+        false => url::redacted(given.trim()),
+    };
+    let cut: String = shown.chars().take(SHOWN).collect();
+    let more = if cut.len() < shown.len() { "..." } else { "" };
+    let source = match by_flag {
+        true => format!("--{} {cut:?}{more} ({})", var.flag.as_str(), var.name),
+        false => format!("{}={cut:?}{more}", var.name),
+    };
+    let otherwise = match var.default {
+        "" => "or leave it out".to_owned(),
+        _ => format!("(default {})", var.default_text()),
+    };
+    format!("{source}: {wrong}; give {} {otherwise}", var.kind.accepts())
+}

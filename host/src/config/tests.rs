@@ -1,0 +1,344 @@
+//! The table, tested by the table: what each variable does, what each refuses, and what the mistakes say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::cases::cases;
+use super::vars::TABLE;
+use super::*;
+use crate::cli::{self, Action};
+use crate::log::{Format, Level};
+
+mod cases;
+
+fn load(args: &[&str], env: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let flags = match cli::parse([&["monitor-host"], args].concat()) {
+        Ok(Action::Run(flags)) => flags,
+        other => panic!("{args:?}: {other:?}"),
+    };
+    let env: BTreeMap<&str, &str> = env.iter().copied().collect();
+    Config::load(&flags, |name| env.get(name).map(OsString::from))
+}
+
+fn mistakes(args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
+    match load(args, env) {
+        Ok(config) => panic!("{args:?} {env:?}: {config:?}"),
+        Err(mistakes) => mistakes.lines().to_vec(),
+    }
+}
+
+#[test]
+fn every_variable_has_a_case() {
+    let cases: BTreeSet<&str> = cases().iter().map(|case| case.name).collect();
+    let table: BTreeSet<&str> = TABLE.iter().map(|var| var.name).collect();
+    assert_eq!(cases, table);
+    assert_eq!(table.len(), TABLE.len());
+}
+
+#[test]
+fn the_defaults_are_these() {
+    let c = load(&[], &[]).unwrap();
+    assert_eq!(
+        c.remote_write_url.url().as_str(),
+        "http://prometheus:9090/api/v1/write"
+    );
+    assert_eq!(c.scrape_interval, Duration::from_millis(100));
+    assert_eq!(c.push_interval, Duration::from_secs(4));
+    assert_eq!(c.max_retry_batches, 900);
+    assert_eq!(c.max_retry_bytes, 64 << 20);
+    assert_eq!(c.raw_queue_size.get(), 1000);
+    assert_eq!(c.proc_queue_size.get(), 1000);
+    assert_eq!(c.log_level, Level::Info);
+    assert_eq!(c.log_format, Format::Auto);
+    assert_eq!(c.service_label, "monitor");
+    assert_eq!(c.metric_default, "pyjoules_remote_write_energy_uj");
+    assert_eq!(c.monitor_impl_path, None);
+    assert_eq!(c.remote_write_timeout, Duration::from_secs(10));
+    assert_eq!(c.batch_max_samples.get(), 10_000);
+    assert_eq!(c.batch_max_bytes, 1 << 20);
+    assert!(!c.allow_out_of_order);
+    assert_eq!(c.shutdown_timeout, Duration::from_secs(8));
+}
+
+#[test]
+fn a_good_value_sets_its_field_by_variable_and_by_flag() {
+    for case in cases() {
+        for (text, shown) in case.good {
+            let by_env = load(&[], &[(case.name, text)]).unwrap();
+            assert_eq!((case.field)(&by_env), *shown, "{}={text:?}", case.name);
+            let flag = format!("--{}", table::kebab(case.name));
+            let by_flag = load(&[&flag, text], &[]).unwrap();
+            assert_eq!((case.field)(&by_flag), *shown, "{flag} {text:?}");
+        }
+        let default = (case.field)(&load(&[], &[]).unwrap());
+        assert!(
+            case.good.iter().any(|(_, shown)| *shown != default),
+            "{}: no effect shown",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn a_bad_value_is_one_line_that_names_its_variable() {
+    for case in cases() {
+        for text in case.bad {
+            let lines = mistakes(&[], &[(case.name, text)]);
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(
+                lines[0].starts_with(&format!("{}=\"", case.name)),
+                "{}",
+                lines[0]
+            );
+            assert!(lines[0].contains("; give "), "{}", lines[0]);
+            assert!(
+                !lines[0].contains('\n') && lines[0].len() < 400,
+                "{}",
+                lines[0]
+            );
+        }
+    }
+}
+
+#[test]
+fn empty_and_blank_are_unset() {
+    for var in TABLE {
+        let field = cases()
+            .into_iter()
+            .find(|case| case.name == var.name)
+            .unwrap()
+            .field;
+        let default = field(&load(&[], &[]).unwrap());
+        for text in ["", " ", "\t\n"] {
+            assert_eq!(
+                field(&load(&[], &[(var.name, text)]).unwrap()),
+                default,
+                "{}",
+                var.name
+            );
+            let flag = format!("--{}={text}", var.flag.as_str());
+            assert_eq!(field(&load(&[&flag], &[]).unwrap()), default, "{flag}");
+        }
+    }
+}
+
+#[test]
+fn not_utf_8_is_a_mistake_of_any_variable() {
+    for var in TABLE {
+        let Ok(Action::Run(flags)) = cli::parse(["monitor-host"]) else {
+            panic!("no flags");
+        };
+        let env = |name: &str| (name == var.name).then(|| OsString::from_vec(b"a\xffb".into()));
+        let mistakes = Config::load(&flags, env).unwrap_err();
+        assert_eq!(mistakes.lines().len(), 1);
+        let start = format!("{}=\"a\u{fffd}b\": not valid UTF-8; give ", var.name);
+        assert!(mistakes.lines()[0].starts_with(&start), "{mistakes}");
+    }
+}
+
+#[test]
+fn mistakes_say_what_is_wrong_and_what_to_give() {
+    assert_eq!(
+        mistakes(
+            &["--raw-queue-size", "-1"],
+            &[
+                ("PUSH_INTERVAL_S", "abc"),
+                ("RAW_QUEUE_SIZE", "5"),
+                ("MAX_RETRY_BATCHES", "99999999999999999999"),
+                ("MONITOR_IMPL_PATH", "\0"),
+                ("LOG_LEVEL", "loud"),
+            ]
+        ),
+        [
+            "MONITOR_IMPL_PATH=\"\\0\": holds a NUL byte; give the path of a file or leave it out",
+            "--raw-queue-size \"-1\" (RAW_QUEUE_SIZE): too small; give a whole number from 1 to 1000000 \
+             (default 1000 items)",
+            "PUSH_INTERVAL_S=\"abc\": not a number of seconds; give a number from 0.1 to 86400 (default 4 s)",
+            "MAX_RETRY_BATCHES=\"99999999999999999999\": too large; give a whole number from 0 to 1000000 \
+             (default 900 batches)",
+            "LOG_LEVEL=\"loud\": not a known name; give one of TRACE, DEBUG, INFO, WARNING, WARN, ERROR, CRITICAL \
+             (default INFO)",
+        ]
+    );
+}
+
+#[test]
+fn a_flag_beats_the_environment_unless_it_is_empty() {
+    let env = &[("PUSH_INTERVAL_S", "7")];
+    let push = |args: &[&str]| load(args, env).unwrap().push_interval.as_secs();
+    assert_eq!(push(&["--push-interval-s", "2"]), 2);
+    assert_eq!(push(&["--push-interval-s", ""]), 7);
+    // What is not used is not judged.
+    assert!(load(&["--push-interval-s", "2"], &[("PUSH_INTERVAL_S", "abc")]).is_ok());
+}
+
+#[test]
+fn credentials_and_queries_are_never_shown() {
+    let shown = |text: &str| {
+        load(&[], &[("REMOTE_WRITE_URL", text)])
+            .unwrap()
+            .url_for_log()
+    };
+    assert_eq!(shown("https://u:pw@h:8/w?token=pw"), "https://h:8/w?***");
+    assert_eq!(shown("http://h/w"), "http://h/w");
+    assert_eq!(shown("http://u:9/pw@h/w"), "http://***");
+    for text in [
+        "http://u:pw@h/w#f",
+        "ftp://u:pw@h/w",
+        "u:pw@h/w",
+        "http://u:pw/x@h/#f",
+        "http://u:9?pw@h#f",
+        "http://u:pw @h/w",
+        "https://h?token=pw#f",
+    ] {
+        let lines = mistakes(&[], &[("REMOTE_WRITE_URL", text)]).concat();
+        assert!(!lines.contains("pw"), "{text}: {lines}");
+    }
+    let config = load(&[], &[("REMOTE_WRITE_URL", "http://u:pw@h/?token=pw")]).unwrap();
+    assert!(!format!("{config:?}").contains("pw"), "{config:?}");
+}
+
+/// No variable is a secret yet: a table of its own shows that the shape holds for them.
+#[expect(
+    unreachable_pub,
+    reason = "the real table is public, and both come from one macro"
+)]
+mod secrets {
+    use super::*;
+    use crate::config::kind::{MetricName, Seconds};
+
+    settings! {
+        HIDDEN {
+            field: hidden: String,
+            kind: MetricName,
+            default: "",
+            unit: "",
+            group: "g",
+            help: "h",
+            why: "w",
+            secret: true,
+        }
+        OPEN_S {
+            field: open: Duration,
+            kind: Seconds { min: 1.0, max: 2.0 },
+            default: "1",
+            unit: "s",
+            group: "g",
+            help: "h",
+            why: "w",
+        }
+    }
+
+    #[test]
+    fn a_secret_has_no_flag_and_its_value_is_not_shown() {
+        let names: Vec<String> = flags(TABLE).map(|arg| arg.get_id().to_string()).collect();
+        assert_eq!(names, ["OPEN_S"]);
+
+        let flags = clap::Command::new("x")
+            .args(flags(TABLE))
+            .get_matches_from(["x"]);
+        let mut reader = Reader {
+            flags: &flags,
+            env: &|name| (name == "HIDDEN").then(|| "9pw".into()),
+            mistakes: Vec::new(),
+        };
+        assert!(Config::read(&mut reader).is_none());
+        assert_eq!(reader.mistakes.len(), 1);
+        assert!(
+            reader.mistakes[0].starts_with("HIDDEN=\"***\": "),
+            "{:?}",
+            reader.mistakes
+        );
+
+        reader.env = &|name| (name == "HIDDEN").then(|| "good".into());
+        let config = Config::read(&mut reader).unwrap();
+        assert_eq!(
+            (config.hidden.as_str(), config.open),
+            ("good", Duration::from_secs(1))
+        );
+    }
+}
+
+#[test]
+fn the_plugin_is_the_one_given_else_the_one_beside_the_binary_else_the_dummy() {
+    let dir = Path::new("/opt/monitor");
+    let found = |explicit: Option<&str>, there: bool| {
+        let chosen = plugin_path(explicit.map(PathBuf::from), dir, |path| {
+            there && path == dir.join("libmonitor_impl.so")
+        });
+        (chosen.path.display().to_string(), chosen.is_dummy)
+    };
+    assert_eq!(found(Some("/x.so"), true), ("/x.so".into(), false));
+    assert_eq!(found(Some("/x.so"), false), ("/x.so".into(), false));
+    assert_eq!(
+        found(None, true),
+        ("/opt/monitor/libmonitor_impl.so".into(), false)
+    );
+    assert_eq!(
+        found(None, false),
+        ("/opt/monitor/libmonitor_dummy.so".into(), true)
+    );
+}
+
+#[test]
+fn no_color_counts_unless_it_is_empty() {
+    assert!(colour_allowed(|_| None));
+    assert!(colour_allowed(|_| Some("".into())));
+    assert!(!colour_allowed(
+        |name| (name == "NO_COLOR").then(|| "0".into())
+    ));
+}
+
+/// `docs/configuration.md` holds the table between two marks; `UPDATE_GENERATED=1` writes it anew.
+#[test]
+fn the_reference_is_generated_from_the_table() {
+    const BEGIN: &str = "<!-- generated from host/src/config/vars.rs: begin -->\n";
+    const END: &str = "<!-- generated: end -->\n";
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (head, rest) = text.split_once(BEGIN).unwrap();
+    let (_, tail) = rest.split_once(END).unwrap();
+    let wanted = format!("{head}{BEGIN}{}{END}{tail}", reference());
+    if std::env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1") {
+        std::fs::write(&file, wanted).unwrap();
+    } else {
+        assert!(
+            text == wanted,
+            "docs/configuration.md is stale: UPDATE_GENERATED=1 cargo test writes it anew"
+        );
+    }
+}
+
+fn reference() -> String {
+    let cell = |text: &str| text.replace('|', "\\|").replace('<', "&lt;");
+    let mut page = String::new();
+    let mut group = "";
+    for var in TABLE {
+        if var.group != group {
+            group = var.group;
+            page += &format!(
+                "\n### {group}\n\n| Variable | Flag | Default | Accepts | What it does | Why that default |\n\
+                 |---|---|---|---|---|---|\n"
+            );
+        }
+        let flag = match var.secret {
+            true => "none: a secret".to_owned(),
+            false => format!("`--{}`", var.flag.as_str()),
+        };
+        let default = match var.default {
+            "" => "unset".to_owned(),
+            default => format!("`{default}` {}", var.unit).trim_end().to_owned(),
+        };
+        page += &format!(
+            "| `{}` | {flag} | {default} | {} | {} | {} |\n",
+            var.name,
+            cell(&var.kind.accepts()),
+            cell(var.help),
+            cell(var.why),
+        );
+    }
+    page + "\n"
+}

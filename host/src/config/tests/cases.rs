@@ -1,0 +1,206 @@
+//! What each variable does and what each refuses, as data.
+
+use crate::config::Config;
+
+/// Good texts and the look of the field that each sets; bad texts.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) field: fn(&Config) -> String,
+    pub(super) good: &'static [(&'static str, &'static str)],
+    pub(super) bad: &'static [&'static str],
+}
+
+const NOT_SECONDS: &[&str] = &[
+    "abc", "-1", "0", "-0", "1e9", "1e999", "NaN", "inf", "-inf", "4s", "1,5", "0x10",
+];
+const NOT_POSITIVE: &[&str] = &[
+    "abc",
+    "-1",
+    "0",
+    "1.5",
+    "1e3",
+    "99999999999999999999999",
+    "NaN",
+    "inf",
+    "1_000",
+];
+const NOT_COUNT: &[&str] = &[
+    "abc",
+    "-1",
+    "1.5",
+    "1e3",
+    "99999999999999999999999",
+    "NaN",
+    "inf",
+];
+/// Longer than any text may be.
+const LONG: &str = match std::str::from_utf8(&[b'a'; 4096]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "MONITOR_IMPL_PATH",
+            field: |c| format!("{:?}", c.monitor_impl_path),
+            good: &[
+                ("/opt/x.so", "Some(\"/opt/x.so\")"),
+                (" rel/x.so ", "Some(\"rel/x.so\")"),
+            ],
+            bad: &["a\0b"],
+        },
+        Case {
+            name: "SCRAPE_INTERVAL_S",
+            field: |c| format!("{:?}", c.scrape_interval),
+            good: &[
+                ("0.25", "250ms"),
+                ("1e-3", "1ms"),
+                ("86400", "86400s"),
+                (" 2 ", "2s"),
+                (".5", "500ms"),
+            ],
+            bad: NOT_SECONDS,
+        },
+        Case {
+            name: "RAW_QUEUE_SIZE",
+            field: |c| c.raw_queue_size.to_string(),
+            good: &[("1", "1"), ("5000", "5000")],
+            bad: NOT_POSITIVE,
+        },
+        Case {
+            name: "PROC_QUEUE_SIZE",
+            field: |c| c.proc_queue_size.to_string(),
+            good: &[("1", "1"), ("5000", "5000")],
+            bad: NOT_POSITIVE,
+        },
+        Case {
+            name: "METRIC_DEFAULT",
+            field: |c| c.metric_default.clone(),
+            good: &[("a", "a"), ("ns:power_9", "ns:power_9"), ("_x", "_x")],
+            bad: &["9a", "-1", "0", "a-b", "a b", "é", "a{b=\"c\"}", LONG],
+        },
+        Case {
+            name: "SERVICE_LABEL",
+            field: |c| c.service_label.clone(),
+            good: &[("my service", "my service"), (" é ", "é"), ("0", "0")],
+            bad: &["a\nb", "a\0b", LONG],
+        },
+        Case {
+            name: "PUSH_INTERVAL_S",
+            field: |c| format!("{:?}", c.push_interval),
+            good: &[("0.1", "100ms"), ("15", "15s")],
+            bad: NOT_SECONDS,
+        },
+        Case {
+            name: "BATCH_MAX_SAMPLES",
+            field: |c| c.batch_max_samples.to_string(),
+            good: &[("1", "1"), ("1000000", "1000000")],
+            bad: NOT_POSITIVE,
+        },
+        Case {
+            name: "BATCH_MAX_BYTES",
+            field: |c| c.batch_max_bytes.to_string(),
+            good: &[
+                ("1024", "1024"),
+                ("2MiB", "2097152"),
+                ("3 kib", "3072"),
+                ("1GiB", "1073741824"),
+            ],
+            bad: &[
+                "abc",
+                "-1",
+                "0",
+                "1023",
+                "1KB",
+                "1.5MiB",
+                "MiB",
+                "2GiB",
+                "99999999999999999GiB",
+                "NaN",
+                "inf",
+            ],
+        },
+        Case {
+            name: "ALLOW_OUT_OF_ORDER",
+            field: |c| c.allow_out_of_order.to_string(),
+            good: &[
+                ("1", "true"),
+                ("0", "false"),
+                ("True", "true"),
+                ("no", "false"),
+            ],
+            bad: &["abc", "-1", "2", "NaN", "99999999999999999999999", LONG],
+        },
+        Case {
+            name: "REMOTE_WRITE_URL",
+            field: |c| c.remote_write_url.url().to_string(),
+            good: &[
+                ("https://h/w", "https://h/w"),
+                ("http://u:p@[::1]:9/w?k=v", "http://u:p@[::1]:9/w?k=v"),
+                ("HTTP://H", "http://h/"),
+            ],
+            bad: &[
+                "abc",
+                "-1",
+                "0",
+                "NaN",
+                "h:9090/w",
+                "ftp://h/w",
+                "http://",
+                "http:///w",
+                "http:h/w",
+                "http://h:0/w",
+                "http://h:99999/w",
+                "http://h /w",
+                "http://h/w#f",
+                "/api/v1/write",
+                "file:///w",
+            ],
+        },
+        Case {
+            name: "REMOTE_WRITE_TIMEOUT_S",
+            field: |c| format!("{:?}", c.remote_write_timeout),
+            good: &[("0.5", "500ms"), ("60", "60s")],
+            bad: NOT_SECONDS,
+        },
+        Case {
+            name: "MAX_RETRY_BATCHES",
+            field: |c| c.max_retry_batches.to_string(),
+            good: &[("0", "0"), ("2", "2"), ("+3", "3")],
+            bad: NOT_COUNT,
+        },
+        Case {
+            name: "MAX_RETRY_BYTES",
+            field: |c| c.max_retry_bytes.to_string(),
+            good: &[("0", "0"), ("100", "100"), ("1gib", "1073741824")],
+            bad: NOT_COUNT,
+        },
+        Case {
+            name: "SHUTDOWN_TIMEOUT_S",
+            field: |c| format!("{:?}", c.shutdown_timeout),
+            good: &[("25", "25s")],
+            bad: NOT_SECONDS,
+        },
+        Case {
+            name: "LOG_LEVEL",
+            field: |c| format!("{:?}", c.log_level),
+            good: &[
+                ("DEBUG", "Debug"),
+                ("info", "Info"),
+                ("WARNING", "Warning"),
+                ("Warn", "Warning"),
+                ("ERROR", "Error"),
+                ("CRITICAL", "Error"),
+                ("trace", "Trace"),
+            ],
+            bad: &["abc", "-1", "0", "10", "NaN", "INFO,DEBUG", LONG],
+        },
+        Case {
+            name: "LOG_FORMAT",
+            field: |c| format!("{:?}", c.log_format),
+            good: &[("json", "Json"), ("HUMAN", "Human"), ("auto", "Auto")],
+            bad: &["abc", "-1", "0", "NaN", "yaml", LONG],
+        },
+    ]
+}

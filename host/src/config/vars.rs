@@ -1,0 +1,198 @@
+//! The variables of `monitor-host run`: one entry each, and everything else follows from it: the environment variable,
+//! the flag, the field of [`Config`], its check, `--help`, and the reference in `docs/configuration.md`.
+//! Never read anywhere but through [`Config`].
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::kind::{
+    Bytes, Choice, Count, HttpUrl, LabelValue, MetricName, OptionalPath, Positive, Seconds, Switch,
+};
+use super::url::TargetUrl;
+use crate::log::{Format, Level};
+
+const SENSOR: &str = "Sensor";
+const BATCHES: &str = "Batches";
+const DELIVERY: &str = "Delivery";
+const PROCESS: &str = "Process";
+
+/// A day: a longer interval is a mistake in the unit.
+const DAY: f64 = 86_400.0;
+/// Both queues are allocated whole at the start, so that they never grow: at some 100 bytes an item this is 100 MB.
+const QUEUE_MAX: u64 = 1_000_000;
+
+settings! {
+    MONITOR_IMPL_PATH {
+        field: monitor_impl_path: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: SENSOR,
+        help: "The plugin, a shared library. Unset, it is libmonitor_impl.so beside the binary.",
+        why: "An image adds its plugin by adding that file. Where there is none, libmonitor_dummy.so beside the \
+              binary shows that the rest works, with a warning that its readings are not real.",
+    }
+    SCRAPE_INTERVAL_S {
+        field: scrape_interval: Duration,
+        kind: Seconds { min: 0.001, max: DAY },
+        default: "0.1",
+        unit: "s",
+        group: SENSOR,
+        help: "The time between two readings, as it is given to the plugin.",
+        why: "Short enough to see a burst of load. Timestamps are milliseconds: nothing shorter could be told apart.",
+    }
+    RAW_QUEUE_SIZE {
+        field: raw_queue_size: NonZeroUsize,
+        kind: Positive { max: QUEUE_MAX },
+        default: "1000",
+        unit: "items",
+        group: SENSOR,
+        help: "How many readings may wait between the plugin's get_power and its process_data.",
+        why: "At the default interval 100 s of readings, which outlasts any pause of a busy machine.",
+    }
+    PROC_QUEUE_SIZE {
+        field: proc_queue_size: NonZeroUsize,
+        kind: Positive { max: QUEUE_MAX },
+        default: "1000",
+        unit: "items",
+        group: SENSOR,
+        help: "How many items (a record, a list, or many samples) may wait to be batched.",
+        why: "It is emptied at each push and when half full, so that this is room for bursts, not for an outage.",
+    }
+    METRIC_DEFAULT {
+        field: metric_default: String,
+        kind: MetricName,
+        default: "pyjoules_remote_write_energy_uj",
+        unit: "",
+        group: SENSOR,
+        help: "The metric of records that name none.",
+        why: "The original's, so that queries written for it go on working.",
+    }
+    SERVICE_LABEL {
+        field: service_label: String,
+        kind: LabelValue,
+        default: "monitor",
+        unit: "",
+        group: SENSOR,
+        help: "The value of the label service on expanded pyJoules-like records.",
+        why: "The original's.",
+    }
+    PUSH_INTERVAL_S {
+        field: push_interval: Duration,
+        kind: Seconds { min: 0.1, max: DAY },
+        default: "4",
+        unit: "s",
+        group: BATCHES,
+        help: "A batch is cut and sent each time this has passed.",
+        why: "The original's: a graph that refreshes every 5 s gets new points each time.",
+    }
+    BATCH_MAX_SAMPLES {
+        field: batch_max_samples: NonZeroUsize,
+        kind: Positive { max: 1_000_000 },
+        default: "10000",
+        unit: "samples",
+        group: BATCHES,
+        help: "A batch is cut earlier when it holds this many samples.",
+        why: "Large enough that a request's own cost vanishes, small enough that a refused batch loses little.",
+    }
+    BATCH_MAX_BYTES {
+        field: batch_max_bytes: usize,
+        kind: Bytes { min: 1 << 10, max: 1 << 30 },
+        default: "1MiB",
+        unit: "",
+        group: BATCHES,
+        help: "A batch is cut earlier when its message, not yet compressed, is this long.",
+        why: "A sample takes at most 20 bytes and a series its labels once, some 200: ten thousand samples of four \
+              thousand series still fit, and so does the message behind a proxy that takes 1 MiB (nginx's default).",
+    }
+    ALLOW_OUT_OF_ORDER {
+        field: allow_out_of_order: bool,
+        kind: Switch,
+        default: "0",
+        unit: "",
+        group: BATCHES,
+        help: "1 sends samples that are older than what was batched for their series; 0 drops and counts them.",
+        why: "Most receivers refuse such samples; 1 suits one with an out-of-order window.",
+    }
+    REMOTE_WRITE_URL {
+        field: remote_write_url: TargetUrl,
+        kind: HttpUrl,
+        default: "http://prometheus:9090/api/v1/write",
+        unit: "",
+        group: DELIVERY,
+        help: "Where batches are sent. A user and a password in it become basic authentication.",
+        why: "The original's: a Prometheus beside it in the same compose file or namespace. Logs show it without \
+              credentials and query.",
+    }
+    REMOTE_WRITE_TIMEOUT_S {
+        field: remote_write_timeout: Duration,
+        kind: Seconds { min: 0.1, max: 3_600.0 },
+        default: "10",
+        unit: "s",
+        group: DELIVERY,
+        help: "A request that has no answer after this is given up and retried.",
+        why: "A healthy receiver answers within a second; a loaded one should not get the same batch twice.",
+    }
+    MAX_RETRY_BATCHES {
+        field: max_retry_batches: usize,
+        kind: Count { max: 1_000_000 },
+        default: "900",
+        unit: "batches",
+        group: DELIVERY,
+        help: "How many batches may wait in memory while the receiver fails; the oldest is dropped first, 0: no retry.",
+        why: "An hour's outage at the default push interval.",
+    }
+    MAX_RETRY_BYTES {
+        field: max_retry_bytes: usize,
+        kind: Bytes { min: 0, max: 1 << 40 },
+        default: "64MiB",
+        unit: "",
+        group: DELIVERY,
+        help: "How many bytes of compressed batches may wait in memory; the oldest is dropped first, 0: no retry.",
+        why: "An outage never costs more memory than this, whatever the batches' size; an hour of a small sensor's \
+              batches takes less.",
+    }
+    SHUTDOWN_TIMEOUT_S {
+        field: shutdown_timeout: Duration,
+        kind: Seconds { min: 0.1, max: 3_600.0 },
+        default: "8",
+        unit: "s",
+        group: PROCESS,
+        help: "From a SIGTERM or SIGINT to the exit: stop the plugin, drain the queues, one last push.",
+        why: "Docker kills a container 10 s after it asked it to stop; this leaves 2 s.",
+    }
+    LOG_LEVEL {
+        field: log_level: Level,
+        kind: Choice {
+            placeholder: "LEVEL",
+            names: &[
+                ("TRACE", Level::Trace),
+                ("DEBUG", Level::Debug),
+                ("INFO", Level::Info),
+                ("WARNING", Level::Warning),
+                ("WARN", Level::Warning),
+                ("ERROR", Level::Error),
+                // Nothing is more severe than an error in this log.
+                ("CRITICAL", Level::Error),
+            ],
+        },
+        default: "INFO",
+        unit: "",
+        group: PROCESS,
+        help: "The least severe lines to write. CRITICAL shows what ERROR does.",
+        why: "A healthy run writes a line now and then, not one a push.",
+    }
+    LOG_FORMAT {
+        field: log_format: Format,
+        kind: Choice {
+            placeholder: "FORMAT",
+            names: &[("auto", Format::Auto), ("human", Format::Human), ("json", Format::Json)],
+        },
+        default: "auto",
+        unit: "",
+        group: PROCESS,
+        help: "human: for reading; json: one object a line; auto: human on a terminal, else json.",
+        why: "Log collectors want objects, people do not.",
+    }
+}

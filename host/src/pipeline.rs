@@ -1,0 +1,221 @@
+//! The path of a sample, from top to bottom.
+//!
+//! ```text
+//! plugin get_power ─▶ raw queue ─▶ plugin process_data ─▶ intake ─▶ processed queue ─▶ batching ─▶ kept ─▶ sender ─▶ receiver
+//!     thread 1       in the plugin       thread 2                       bounded        thread 3   bounded  thread 4
+//! ```
+//!
+//! One direction, by value, one thread a stage. No stage knows its neighbours' insides; what they share is the ledger.
+//! Ending it goes the same way: each stage is finished before the next one is told that nothing will come.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender as Events, bounded};
+use monitor_plugin_api::abi::RawQueueStats;
+use tokio::sync::watch;
+
+use crate::batch::Limits;
+use crate::batching::Batching;
+use crate::config::Config;
+use crate::intake::Intake;
+use crate::keep::{Bounds, Kept};
+use crate::ledger::{Ledger, Place, Reason};
+use crate::plugin::{HostSettings, Library, LoadError, Plugin, Worker, WorkerError};
+use crate::queue::{Drained, ProcessedQueue};
+use crate::send::{Sender, SetupError, Target};
+use crate::series::SeriesTable;
+
+/// A thread has ended. The host's own stages tell this only when they panicked, which ends the run as well.
+#[derive(Debug)]
+pub struct Ended {
+    /// Which one: a worker's function, or a stage.
+    pub name: &'static str,
+    /// How.
+    pub result: Result<(), WorkerError>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The threads that ended, in that order.
+    pub ended: Vec<Ended>,
+    /// The workers that did not end although they were asked to.
+    pub late: Vec<Worker>,
+    /// The raw queue's books at the end, in items.
+    pub raw: RawQueueStats,
+}
+
+/// Why the pipeline could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The plugin refused to start.
+    #[error(transparent)]
+    Plugin(#[from] LoadError),
+    /// There is no way to send.
+    #[error(transparent)]
+    Sender(#[from] SetupError),
+    /// The system gave no thread.
+    #[error("a thread can't be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// All stages, running.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The books of this run.
+    pub ledger: Arc<Ledger>,
+    plugin: Arc<Plugin>,
+    endings: Receiver<Ended>,
+    processed: Arc<ProcessedQueue>,
+    batching: JoinHandle<()>,
+    kept: Arc<Kept>,
+    sender: JoinHandle<()>,
+    finish_by: watch::Sender<Option<Instant>>,
+}
+
+impl Pipeline {
+    /// Puts all stages together and starts them, the last one first.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub fn start(config: &Config, library: &Library, path: &std::path::Path) -> Result<Self, StartError> {
+        let ledger = Arc::new(Ledger::default());
+        let table = Arc::new(SeriesTable::default());
+
+        // get_power ─▶ raw queue ─▶ process_data: within the plugin, which knows only the intake
+        let processed = Arc::new(ProcessedQueue::new(config.proc_queue_size.get(), Arc::clone(&ledger)));
+        let intake =
+            Intake::new(Arc::clone(&processed), Arc::clone(&table), &config.metric_default, &config.service_label);
+        let settings =
+            HostSettings { scrape_interval: config.scrape_interval, raw_queue_size: config.raw_queue_size.get() };
+        let plugin = Arc::new(library.create(path, Arc::new(intake), settings)?);
+
+        // processed queue ─▶ batches ─▶ kept
+        let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
+        let kept = Arc::new(Kept::new(bounds, Arc::clone(&ledger)));
+        let limits = Limits {
+            max_samples: config.batch_max_samples.get(),
+            max_bytes: config.batch_max_bytes,
+            allow_out_of_order: config.allow_out_of_order,
+        };
+        let batching = Batching {
+            queue: Arc::clone(&processed),
+            table,
+            kept: Arc::clone(&kept),
+            ledger: Arc::clone(&ledger),
+            limits,
+            push_interval: config.push_interval,
+        };
+
+        // kept ─▶ receiver
+        let target = Target {
+            url: config.remote_write_url.url().clone(),
+            shown_url: config.url_for_log(),
+            timeout: config.remote_write_timeout,
+        };
+        let (finish_by, time_is_up) = watch::channel(None);
+        let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), time_is_up)?;
+
+        let (events, endings) = bounded(4);
+        let sender = start_stage("sender", events.clone(), || sender.run())?;
+        let first_push = config.push_interval.mul_f64(fastrand::f64());
+        let batching = start_stage("batching", events.clone(), move || batching.run(first_push))?;
+        start_worker(Worker::ProcessData, &plugin, events.clone())?;
+        start_worker(Worker::GetPower, &plugin, events)?;
+        Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by })
+    }
+
+    /// Tells when a thread has ended.
+    pub fn endings(&self) -> &Receiver<Ended> {
+        &self.endings
+    }
+
+    /// Ends everything by `deadline`, stage after stage, and delivers what can be delivered until then. `ended` are
+    /// the threads that have ended already.
+    pub fn finish(self, mut ended: Vec<Ended>, deadline: Instant) -> Finished {
+        let _ = self.finish_by.send(Some(deadline));
+        self.kept.finish_by(deadline);
+        // The workers get half of the time, so that there is some left to deliver what they gave.
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        self.plugin.stop(Worker::GetPower);
+        self.collect(&mut ended, &[Worker::GetPower], now + left / 4);
+        if !has_ended(&ended, Worker::GetPower) {
+            self.plugin.stop(Worker::ProcessData);
+        }
+        self.collect(&mut ended, &WORKERS, now + left / 2);
+        self.plugin.stop(Worker::ProcessData);
+        let late: Vec<_> = WORKERS.into_iter().filter(|&worker| !has_ended(&ended, worker)).collect();
+
+        self.processed.close();
+        // A panic of a stage was told by its ending; what it held is given up below.
+        let _ = self.batching.join();
+        self.kept.close();
+        let _ = self.sender.join();
+        self.give_up_the_rest();
+        ended.extend(self.endings.try_iter());
+        Finished { ended, late, raw: self.plugin.raw_queue() }
+    }
+
+    /// Waits until these workers have ended, but not beyond `until`.
+    fn collect(&self, ended: &mut Vec<Ended>, wanted: &[Worker], until: Instant) {
+        while !wanted.iter().all(|&worker| has_ended(ended, worker)) {
+            match self.endings.recv_deadline(until) {
+                Ok(one) => ended.push(one),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// What is still somewhere can't be delivered any more: it is counted as dropped.
+    fn give_up_the_rest(&self) {
+        let mut left = Drained::default();
+        self.processed.drain(&mut left);
+        self.ledger.discard(Place::Queued, Reason::Shutdown, left.samples.len() as u64);
+        let given_up = self.kept.give_up();
+        if given_up.batches > 0 {
+            tracing::warn!(
+                reason = %Reason::Shutdown,
+                batches = given_up.batches,
+                samples = given_up.samples,
+                "undelivered batches were given up: SHUTDOWN_TIMEOUT_S is over"
+            );
+        }
+        // No stage runs any more: what still stands in the books was in the hands of one that panicked.
+        for (place, samples) in self.ledger.snapshot().places {
+            self.ledger.discard(place, Reason::Shutdown, samples);
+        }
+    }
+}
+
+const WORKERS: [Worker; 2] = [Worker::GetPower, Worker::ProcessData];
+
+fn has_ended(ended: &[Ended], worker: Worker) -> bool {
+    ended.iter().any(|one| one.name == worker.name())
+}
+
+fn start_worker(worker: Worker, plugin: &Arc<Plugin>, events: Events<Ended>) -> std::io::Result<()> {
+    let plugin = Arc::clone(plugin);
+    let run = move || {
+        let result = plugin.run(worker);
+        // Nobody listens any more once the run has given this worker up.
+        let _ = events.send(Ended { name: worker.name(), result });
+    };
+    thread::Builder::new().name(worker.name().to_owned()).spawn(run).map(drop)
+}
+
+fn start_stage(
+    name: &'static str,
+    events: Events<Ended>,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let run = move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            let _ = events.send(Ended { name, result: Err(WorkerError::defect(name)) });
+        }
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}

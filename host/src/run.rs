@@ -1,0 +1,183 @@
+//! `monitor-host run`: from a configuration to an exit status.
+//!
+//! Enters: the configuration; signals; the end of a worker. Leaves: the exit status (0 asked to stop, 1 a worker ended
+//! the run, 3 the plugin can't be loaded) and, as the log's last word, the ledger.
+//!
+//! Never: touches a sample.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, bounded, select};
+use monitor_plugin_api::abi::RawQueueStats;
+use signal_hook::consts::signal::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{Config, PluginPath, plugin_path};
+use crate::ledger::Snapshot;
+use crate::pipeline::{Ended, Finished, Pipeline, StartError};
+use crate::plugin::{LoadError, WorkerError, load};
+
+/// The run was ended by a worker, or a worker did not end.
+const WORKER_ENDED: u8 = 1;
+
+/// The configuration can't be used.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// The plugin can't be loaded.
+const NO_PLUGIN: u8 = 3;
+
+/// Runs until a signal or a worker ends it.
+pub fn run(config: &Config) -> ExitCode {
+    log_panics();
+    let signals = match signals() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!("signals can't be awaited: {error}");
+            return WORKER_ENDED.into();
+        }
+    };
+    let exe = std::env::current_exe().unwrap_or_default();
+    let chosen = plugin_path(config.monitor_impl_path.clone(), exe.parent().unwrap_or(Path::new(".")), Path::is_file);
+    let pipeline = match start(config, &chosen) {
+        Ok(pipeline) => pipeline,
+        Err(error) => return refuse(&error),
+    };
+    let mut ended = Vec::new();
+    let asked = select! {
+        recv(signals) -> signal => {
+            tracing::info!(signal = signal.unwrap_or_default(), "asked to stop: the queues are drained and pushed");
+            true
+        }
+        recv(pipeline.endings()) -> end => {
+            ended.extend(end);
+            false
+        }
+    };
+    let ledger = std::sync::Arc::clone(&pipeline.ledger);
+    let finished = pipeline.finish(ended, Instant::now() + config.shutdown_timeout);
+    let well = report(&finished, asked);
+    tell(&ledger.snapshot(), finished.raw);
+    if asked && well { ExitCode::SUCCESS } else { WORKER_ENDED.into() }
+}
+
+fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
+    let path = &chosen.path;
+    let library = load(path)?;
+    let manifest = &library.manifest;
+    tracing::info!(
+        path = %path.display(),
+        name = manifest.name,
+        version = manifest.version,
+        api = manifest.api,
+        rustc = manifest.rustc,
+        "plugin"
+    );
+    if chosen.is_dummy {
+        tracing::warn!(
+            "MONITOR_IMPL_PATH is not set and no libmonitor_impl.so lies beside this program: \
+             the dummy plugin runs, its readings are not real"
+        );
+    }
+    let pipeline = Pipeline::start(config, &library, path)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        url = %config.url_for_log(),
+        scrape_interval_s = config.scrape_interval.as_secs_f64(),
+        push_interval_s = config.push_interval.as_secs_f64(),
+        "running; a crash of this process would lose what waits in memory (at most {} batches or {} bytes)",
+        config.max_retry_batches,
+        config.max_retry_bytes,
+    );
+    Ok(pipeline)
+}
+
+fn refuse(error: &StartError) -> ExitCode {
+    tracing::error!("{error}");
+    match error {
+        StartError::Plugin(LoadError { detail, .. }) => {
+            if !detail.is_empty() {
+                tracing::debug!("{detail}");
+            }
+            NO_PLUGIN.into()
+        }
+        StartError::Sender(_) => BAD_CONFIGURATION.into(),
+        StartError::Thread(_) => WORKER_ENDED.into(),
+    }
+}
+
+/// Says how the workers ended. Returns whether they did as they were asked to.
+fn report(finished: &Finished, asked: bool) -> bool {
+    let mut well = finished.late.is_empty();
+    for worker in &finished.late {
+        tracing::error!(
+            worker = worker.name(),
+            "the worker did not end although it was asked to: what it still holds is lost; a plugin should look at its stop"
+        );
+    }
+    for (i, Ended { name, result }) in finished.ended.iter().enumerate() {
+        match result {
+            Err(error) => {
+                well = false;
+                tell_failure(name, error);
+            }
+            // Whatever ended first by itself is the reason; the others were asked to end.
+            Ok(()) if i == 0 && !asked => {
+                tracing::error!(worker = *name, "the worker ended by itself, which ends the run");
+            }
+            Ok(()) => tracing::debug!(worker = *name, "the worker has ended"),
+        }
+    }
+    well
+}
+
+fn tell_failure(name: &str, error: &WorkerError) {
+    tracing::error!(worker = name, panicked = error.panicked, "the worker failed: {error}");
+    if !error.detail.is_empty() {
+        tracing::error!(worker = name, "backtrace: {}", error.detail);
+    }
+}
+
+/// The log's last word: where every sample went.
+fn tell(books: &Snapshot, raw: RawQueueStats) {
+    let lost_readings = raw.sent.saturating_sub(raw.received);
+    if lost_readings > 0 {
+        tracing::warn!(lost_readings, "readings were left in the raw queue: process_data ended before it was empty");
+    }
+    tracing::info!(
+        collected = books.collected(),
+        delivered = books.delivered,
+        pending = books.pending(),
+        dropped = books.dropped(),
+        reasons = books.reasons(),
+        refused_sends = books.refused_sends,
+        raw_sent = raw.sent,
+        raw_received = raw.received,
+        raw_refused = raw.refused,
+        "ledger"
+    );
+}
+
+/// The first SIGTERM or SIGINT arrives here; the second ends the process at once.
+fn signals() -> std::io::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let (sender, receiver) = bounded(1);
+    let wait = move || {
+        let mut forever = signals.forever();
+        if let Some(signal) = forever.next() {
+            let _ = sender.send(signal);
+        }
+        if let Some(signal) = forever.next() {
+            tracing::error!(signal, "asked to stop a second time: ended at once, what was not delivered is lost");
+            std::process::exit(WORKER_ENDED.into());
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
+    Ok(receiver)
+}
+
+/// A panic of the host's own code is a defect; it is told in the log like everything else.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("monitor-host panicked, which is a defect: {panic}")));
+}
