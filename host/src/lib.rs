@@ -6,3 +6,4 @@
 
 pub mod labels;
 pub mod ledger;
+pub mod normalise;
