@@ -77,7 +77,9 @@ impl Batching {
         if let Some(suppressed) = limit.allow(Instant::now()) {
             let why = match reason {
                 Reason::Duplicate => "its series has a sample of the same millisecond already",
-                Reason::OutOfOrder => "its series has a newer sample already (ALLOW_OUT_OF_ORDER=1 sends it all the same)",
+                Reason::OutOfOrder => {
+                    "its series has a newer sample already (ALLOW_OUT_OF_ORDER=1 sends it all the same)"
+                }
                 Reason::InvalidTimestamp => "its timestamp lies outside the years 2000 to 2099: is it in milliseconds?",
                 _ => "its series has ended or was never registered",
             };

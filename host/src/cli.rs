@@ -20,9 +20,7 @@ pub enum Action {
 
 /// Reads a command line, its program name first. An `Err` is a mistake, or a request for help:
 /// [`clap::Error::exit`] prints either and ends with the right status (2 or 0).
-pub fn parse(
-    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-) -> Result<Action, clap::Error> {
+pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Action, clap::Error> {
     let mut matches = command().try_get_matches_from(args)?;
     Ok(match matches.remove_subcommand() {
         Some((name, flags)) if name == "receive" => Action::Receive(flags),
@@ -93,25 +91,16 @@ mod tests {
         }
         run_flags(&["monitor-host"]);
         run_flags(&["monitor-host", "run"]);
-        assert!(matches!(
-            parse(["monitor-host", "version"]),
-            Ok(Action::Version)
-        ));
+        assert!(matches!(parse(["monitor-host", "version"]), Ok(Action::Version)));
     }
 
     #[test]
     fn mistakes_exit_2_and_help_exits_0() {
         let status = |args: &[&str]| parse(args).err().map(|error| error.exit_code());
-        assert_eq!(
-            status(&["monitor-host", "--push-intervall-s", "1"]),
-            Some(2)
-        );
+        assert_eq!(status(&["monitor-host", "--push-intervall-s", "1"]), Some(2));
         assert_eq!(status(&["monitor-host", "--push-interval-s"]), Some(2));
         assert_eq!(status(&["monitor-host", "stray"]), Some(2));
-        assert_eq!(
-            status(&["monitor-host", "--push-interval-s", "1", "run"]),
-            Some(2)
-        );
+        assert_eq!(status(&["monitor-host", "--push-interval-s", "1", "run"]), Some(2));
         assert_eq!(status(&["monitor-host", "--help"]), Some(0));
         assert_eq!(status(&["monitor-host", "run", "--help"]), Some(0));
         assert_eq!(status(&["monitor-host", "--version"]), Some(0));
@@ -119,10 +108,7 @@ mod tests {
 
     #[test]
     fn help_shows_flag_variable_default_unit_and_meaning_of_each() {
-        for args in [
-            &["monitor-host", "--help"][..],
-            &["monitor-host", "run", "--help"],
-        ] {
+        for args in [&["monitor-host", "--help"][..], &["monitor-host", "run", "--help"]] {
             let help = parse(args).unwrap_err().to_string();
             for var in vars::TABLE {
                 let shown = help.contains(&format!("--{} <", var.flag.as_str()))

@@ -58,7 +58,7 @@ counted_enum! {
     Reason {
         /// The document was not JSON (or not UTF-8).
         InvalidJson = "invalid_json",
-        /// The item of a list was not a dictionary.
+        /// The document, or an item of its list, is not a dictionary.
         NotADictionary = "not_a_dictionary",
         /// A record without `value`, or a dictionary without any component.
         NoValue = "no_value",
@@ -70,7 +70,7 @@ counted_enum! {
         InvalidMetricName = "invalid_metric_name",
         /// A label's name is empty, illegal, or reserved (`__…`).
         InvalidLabelName = "invalid_label_name",
-        /// A label's value is not a string, or `labels` is not a dictionary.
+        /// A label's value is a list or a dictionary, or `labels` is not a dictionary.
         InvalidLabelValue = "invalid_label_value",
         /// The same label twice.
         RepeatedLabel = "repeated_label",

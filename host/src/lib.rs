@@ -31,5 +31,4 @@ pub mod sample;
 pub mod cli;
 pub mod config;
 pub mod log;
-pub mod receive;
 pub mod run;

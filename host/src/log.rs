@@ -51,9 +51,7 @@ pub fn init(level: Level, format: Format, colour: bool) {
     let style = match format {
         Format::Json => Style::Json,
         Format::Auto if !terminal => Style::Json,
-        Format::Auto | Format::Human => Style::Human {
-            colour: colour && terminal,
-        },
+        Format::Auto | Format::Human => Style::Human { colour: colour && terminal },
     };
     // An error here says that a log is running already.
     let _ = tracing::subscriber::set_global_default(subscriber(level, style, io::stderr()));
@@ -66,11 +64,7 @@ enum Style {
 }
 
 /// Our crates and the plugin's forwarded events by `level`; other crates' only from `WARN` up, unless all is asked for.
-fn subscriber(
-    level: Level,
-    style: Style,
-    out: impl Write + Send + 'static,
-) -> impl Subscriber + Send + Sync {
+fn subscriber(level: Level, style: Style, out: impl Write + Send + 'static) -> impl Subscriber + Send + Sync {
     let ours = match level {
         Level::Trace => LevelFilter::TRACE,
         Level::Debug => LevelFilter::DEBUG,
@@ -83,14 +77,8 @@ fn subscriber(
         _ => ours,
     };
     // Targets match by prefix: "monitor" takes in every crate of this workspace.
-    let filter = Targets::new()
-        .with_default(others)
-        .with_target("monitor", ours)
-        .with_target("plugin", ours);
-    let lines = Lines {
-        style,
-        out: Mutex::new(out),
-    };
+    let filter = Targets::new().with_default(others).with_target("monitor", ours).with_target("plugin", ours);
+    let lines = Lines { style, out: Mutex::new(out) };
     tracing_subscriber::registry().with(lines.with_filter(filter))
 }
 
@@ -161,19 +149,13 @@ mod tests {
         });
         assert_eq!(lines.len(), 1);
         let head: Vec<&str> = ["timestamp", "level", "message", "target"].into();
-        let at: Vec<usize> = head
-            .iter()
-            .map(|key| lines[0].find(&format!("\"{key}\":")).unwrap())
-            .collect();
+        let at: Vec<usize> = head.iter().map(|key| lines[0].find(&format!("\"{key}\":")).unwrap()).collect();
         assert!(at.is_sorted(), "{}", lines[0]);
 
         let object: Value = serde_json::from_str(&lines[0]).unwrap();
         let stamp = object["timestamp"].as_str().unwrap();
         assert_eq!(stamp.len(), "2024-01-02T03:04:05.678Z".len(), "{stamp}");
-        assert!(
-            stamp.ends_with('Z') && stamp.parse::<Timestamp>().is_ok(),
-            "{stamp}"
-        );
+        assert!(stamp.ends_with('Z') && stamp.parse::<Timestamp>().is_ok(), "{stamp}");
         assert_eq!(object["level"], "WARNING");
         assert_eq!(object["message"], "pushed two\nlate");
         assert_eq!(object["target"], "monitor_host::log::tests");
@@ -192,25 +174,15 @@ mod tests {
     fn human_is_one_line_with_no_foreign_control_characters() {
         let style = Style::Human { colour: false };
         let lines = lines_of(Level::Info, style, || {
-            error!(
-                status = 400,
-                words = "bad \"x\"\nfake",
-                "refused\x1b[2J\r\nfake"
-            );
+            error!(status = 400, words = "bad \"x\"\nfake", "refused\x1b[2J\r\nfake");
         });
         assert_eq!(lines.len(), 1);
         let (time, rest) = lines[0].split_once(' ').unwrap();
         assert_eq!(time.len(), "03:04:05.678Z".len());
-        assert_eq!(
-            rest,
-            "ERROR   refused\\u{1b}[2J\\r\\nfake status=400 words=\"bad \\\"x\\\"\\nfake\""
-        );
+        assert_eq!(rest, "ERROR   refused\\u{1b}[2J\\r\\nfake status=400 words=\"bad \\\"x\\\"\\nfake\"");
 
         let coloured = lines_of(Level::Info, Style::Human { colour: true }, || info!("x"));
-        assert!(
-            coloured[0].contains("\x1b[32mINFO   \x1b[0m x"),
-            "{coloured:?}"
-        );
+        assert!(coloured[0].contains("\x1b[32mINFO   \x1b[0m x"), "{coloured:?}");
     }
 
     #[test]

@@ -13,11 +13,11 @@ fn main() -> ExitCode {
     let action = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let environment = |name: &str| std::env::var_os(name);
     match action {
+        Action::Receive(_) => ExitCode::FAILURE,
         Action::Version => {
             println!("{}", cli::version());
             ExitCode::SUCCESS
         }
-        Action::Receive(_) => todo!(),
         Action::Run(flags) => match Config::load(&flags, environment) {
             Ok(config) => {
                 log::init(config.log_level, config.log_format, config::colour_allowed(environment));

@@ -70,9 +70,9 @@ pub struct Pipeline {
     plugin: Arc<Plugin>,
     endings: Receiver<Ended>,
     processed: Arc<ProcessedQueue>,
-    batching: JoinHandle<()>,
+    batching: Option<JoinHandle<()>>,
     kept: Arc<Kept>,
-    sender: JoinHandle<()>,
+    sender: Option<JoinHandle<()>>,
     finish_by: watch::Sender<Option<Instant>>,
 }
 
@@ -120,9 +120,9 @@ impl Pipeline {
         let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), time_is_up)?;
 
         let (events, endings) = bounded(4);
-        let sender = start_stage("sender", events.clone(), || sender.run())?;
+        let sender = Some(start_stage("sender", events.clone(), || sender.run())?);
         let first_push = config.push_interval.mul_f64(fastrand::f64());
-        let batching = start_stage("batching", events.clone(), move || batching.run(first_push))?;
+        let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         start_worker(Worker::ProcessData, &plugin, events.clone())?;
         start_worker(Worker::GetPower, &plugin, events)?;
         Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by })
@@ -135,7 +135,7 @@ impl Pipeline {
 
     /// Ends everything by `deadline`, stage after stage, and delivers what can be delivered until then. `ended` are
     /// the threads that have ended already.
-    pub fn finish(self, mut ended: Vec<Ended>, deadline: Instant) -> Finished {
+    pub fn finish(mut self, mut ended: Vec<Ended>, deadline: Instant) -> Finished {
         let _ = self.finish_by.send(Some(deadline));
         self.kept.finish_by(deadline);
         // The workers get half of the time, so that there is some left to deliver what they gave.
@@ -152,9 +152,9 @@ impl Pipeline {
 
         self.processed.close();
         // A panic of a stage was told by its ending; what it held is given up below.
-        let _ = self.batching.join();
+        let _ = self.batching.take().map(JoinHandle::join);
         self.kept.close();
-        let _ = self.sender.join();
+        let _ = self.sender.take().map(JoinHandle::join);
         self.give_up_the_rest();
         ended.extend(self.endings.try_iter());
         Finished { ended, late, raw: self.plugin.raw_queue() }

@@ -116,12 +116,8 @@ const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 impl Accepts for Bytes {
     fn accepts(&self) -> String {
         let text = |bytes: u64| {
-            let unit = UNITS
-                .iter()
-                .find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
-            unit.map_or(bytes.to_string(), |(name, unit)| {
-                format!("{}{name}", bytes / unit)
-            })
+            let unit = UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+            unit.map_or(bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
         };
         let (min, max) = (text(self.min), text(self.max));
         format!("whole bytes, KiB, MiB or GiB (as 512KiB) from {min} to {max}")
@@ -138,9 +134,7 @@ impl Kind for Bytes {
     fn parse(&self, text: &str) -> Result<usize, &'static str> {
         let (number, unit) = UNITS
             .iter()
-            .find_map(|(name, unit)| {
-                Some((strip_suffix_ignoring_case(text, name)?.trim_end(), *unit))
-            })
+            .find_map(|(name, unit)| Some((strip_suffix_ignoring_case(text, name)?.trim_end(), *unit)))
             .unwrap_or((text, 1));
         let count = whole(number, "not a size in bytes", 0, u64::MAX / unit)?;
         let bytes = count as u64 * unit;
@@ -198,10 +192,7 @@ impl<T: Copy + Sync> Kind for Choice<T> {
     type Value = T;
 
     fn parse(&self, text: &str) -> Result<T, &'static str> {
-        let found = self
-            .names
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let found = self.names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
         found.map(|(_, value)| *value).ok_or("not a known name")
     }
 }
@@ -310,13 +301,11 @@ impl Kind for LabelValue {
 
 fn whole(text: &str, not_whole: &'static str, min: u64, max: u64) -> Result<usize, &'static str> {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    let number: i128 =
-        text.parse()
-            .map_err(|error: std::num::ParseIntError| match error.kind() {
-                PosOverflow => TOO_LARGE,
-                NegOverflow => TOO_SMALL,
-                _ => not_whole,
-            })?;
+    let number: i128 = text.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+        PosOverflow => TOO_LARGE,
+        NegOverflow => TOO_SMALL,
+        _ => not_whole,
+    })?;
     match number {
         n if n < i128::from(min) => Err(TOO_SMALL),
         n if n > i128::from(max) => Err(TOO_LARGE),

@@ -30,15 +30,8 @@ pub use self::vars::Config;
 impl Config {
     /// The configuration by these flags (of [`crate::cli::command`]) and this environment, usually
     /// `|name| std::env::var_os(name)`.
-    pub fn load(
-        flags: &ArgMatches,
-        env: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, Mistakes> {
-        let mut reader = Reader {
-            flags,
-            env: &env,
-            mistakes: Vec::new(),
-        };
+    pub fn load(flags: &ArgMatches, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
+        let mut reader = Reader { flags, env: &env, mistakes: Vec::new() };
         Config::read(&mut reader).ok_or(Mistakes(reader.mistakes))
     }
 
@@ -83,25 +76,12 @@ pub struct PluginPath {
 
 /// The plugin by `MONITOR_IMPL_PATH`; unset, what lies beside the binary: `libmonitor_impl.so`, else the dummy.
 /// Whether the file that was chosen is there, and is a plugin, is the loader's to find out.
-pub fn plugin_path(
-    explicit: Option<PathBuf>,
-    exe_dir: &Path,
-    exists: impl Fn(&Path) -> bool,
-) -> PluginPath {
+pub fn plugin_path(explicit: Option<PathBuf>, exe_dir: &Path, exists: impl Fn(&Path) -> bool) -> PluginPath {
     let beside = exe_dir.join("libmonitor_impl.so");
     match explicit {
-        Some(path) => PluginPath {
-            path,
-            is_dummy: false,
-        },
-        None if exists(&beside) => PluginPath {
-            path: beside,
-            is_dummy: false,
-        },
-        None => PluginPath {
-            path: exe_dir.join("libmonitor_dummy.so"),
-            is_dummy: true,
-        },
+        Some(path) => PluginPath { path, is_dummy: false },
+        None if exists(&beside) => PluginPath { path: beside, is_dummy: false },
+        None => PluginPath { path: exe_dir.join("libmonitor_dummy.so"), is_dummy: true },
     }
 }
 
@@ -124,8 +104,7 @@ impl Reader<'_> {
             Ok(value) => Some(value),
             Err(wrong) => {
                 let given = given.unwrap_or_else(|| var.default.into());
-                self.mistakes
-                    .push(mistake(var, by_flag, &given.to_string_lossy(), wrong));
+                self.mistakes.push(mistake(var, by_flag, &given.to_string_lossy(), wrong));
                 None
             }
         }

@@ -41,10 +41,7 @@ fn every_variable_has_a_case() {
 #[test]
 fn the_defaults_are_these() {
     let c = load(&[], &[]).unwrap();
-    assert_eq!(
-        c.remote_write_url.url().as_str(),
-        "http://prometheus:9090/api/v1/write"
-    );
+    assert_eq!(c.remote_write_url.url().as_str(), "http://prometheus:9090/api/v1/write");
     assert_eq!(c.scrape_interval, Duration::from_millis(100));
     assert_eq!(c.push_interval, Duration::from_secs(4));
     assert_eq!(c.max_retry_batches, 900);
@@ -74,11 +71,7 @@ fn a_good_value_sets_its_field_by_variable_and_by_flag() {
             assert_eq!((case.field)(&by_flag), *shown, "{flag} {text:?}");
         }
         let default = (case.field)(&load(&[], &[]).unwrap());
-        assert!(
-            case.good.iter().any(|(_, shown)| *shown != default),
-            "{}: no effect shown",
-            case.name
-        );
+        assert!(case.good.iter().any(|(_, shown)| *shown != default), "{}: no effect shown", case.name);
     }
 }
 
@@ -88,17 +81,9 @@ fn a_bad_value_is_one_line_that_names_its_variable() {
         for text in case.bad {
             let lines = mistakes(&[], &[(case.name, text)]);
             assert_eq!(lines.len(), 1, "{lines:?}");
-            assert!(
-                lines[0].starts_with(&format!("{}=\"", case.name)),
-                "{}",
-                lines[0]
-            );
+            assert!(lines[0].starts_with(&format!("{}=\"", case.name)), "{}", lines[0]);
             assert!(lines[0].contains("; give "), "{}", lines[0]);
-            assert!(
-                !lines[0].contains('\n') && lines[0].len() < 400,
-                "{}",
-                lines[0]
-            );
+            assert!(!lines[0].contains('\n') && lines[0].len() < 400, "{}", lines[0]);
         }
     }
 }
@@ -106,19 +91,10 @@ fn a_bad_value_is_one_line_that_names_its_variable() {
 #[test]
 fn empty_and_blank_are_unset() {
     for var in TABLE {
-        let field = cases()
-            .into_iter()
-            .find(|case| case.name == var.name)
-            .unwrap()
-            .field;
+        let field = cases().into_iter().find(|case| case.name == var.name).unwrap().field;
         let default = field(&load(&[], &[]).unwrap());
         for text in ["", " ", "\t\n"] {
-            assert_eq!(
-                field(&load(&[], &[(var.name, text)]).unwrap()),
-                default,
-                "{}",
-                var.name
-            );
+            assert_eq!(field(&load(&[], &[(var.name, text)]).unwrap()), default, "{}", var.name);
             let flag = format!("--{}={text}", var.flag.as_str());
             assert_eq!(field(&load(&[&flag], &[]).unwrap()), default, "{flag}");
         }
@@ -177,11 +153,7 @@ fn a_flag_beats_the_environment_unless_it_is_empty() {
 
 #[test]
 fn credentials_and_queries_are_never_shown() {
-    let shown = |text: &str| {
-        load(&[], &[("REMOTE_WRITE_URL", text)])
-            .unwrap()
-            .url_for_log()
-    };
+    let shown = |text: &str| load(&[], &[("REMOTE_WRITE_URL", text)]).unwrap().url_for_log();
     assert_eq!(shown("https://u:pw@h:8/w?token=pw"), "https://h:8/w?***");
     assert_eq!(shown("http://h/w"), "http://h/w");
     assert_eq!(shown("http://u:9/pw@h/w"), "http://***");
@@ -202,10 +174,7 @@ fn credentials_and_queries_are_never_shown() {
 }
 
 /// No variable is a secret yet: a table of its own shows that the shape holds for them.
-#[expect(
-    unreachable_pub,
-    reason = "the real table is public, and both come from one macro"
-)]
+#[expect(unreachable_pub, reason = "the real table is public, and both come from one macro")]
 mod secrets {
     use super::*;
     use crate::config::kind::{MetricName, Seconds};
@@ -237,28 +206,16 @@ mod secrets {
         let names: Vec<String> = flags(TABLE).map(|arg| arg.get_id().to_string()).collect();
         assert_eq!(names, ["OPEN_S"]);
 
-        let flags = clap::Command::new("x")
-            .args(flags(TABLE))
-            .get_matches_from(["x"]);
-        let mut reader = Reader {
-            flags: &flags,
-            env: &|name| (name == "HIDDEN").then(|| "9pw".into()),
-            mistakes: Vec::new(),
-        };
+        let flags = clap::Command::new("x").args(flags(TABLE)).get_matches_from(["x"]);
+        let mut reader =
+            Reader { flags: &flags, env: &|name| (name == "HIDDEN").then(|| "9pw".into()), mistakes: Vec::new() };
         assert!(Config::read(&mut reader).is_none());
         assert_eq!(reader.mistakes.len(), 1);
-        assert!(
-            reader.mistakes[0].starts_with("HIDDEN=\"***\": "),
-            "{:?}",
-            reader.mistakes
-        );
+        assert!(reader.mistakes[0].starts_with("HIDDEN=\"***\": "), "{:?}", reader.mistakes);
 
         reader.env = &|name| (name == "HIDDEN").then(|| "good".into());
         let config = Config::read(&mut reader).unwrap();
-        assert_eq!(
-            (config.hidden.as_str(), config.open),
-            ("good", Duration::from_secs(1))
-        );
+        assert_eq!((config.hidden.as_str(), config.open), ("good", Duration::from_secs(1)));
     }
 }
 
@@ -266,30 +223,21 @@ mod secrets {
 fn the_plugin_is_the_one_given_else_the_one_beside_the_binary_else_the_dummy() {
     let dir = Path::new("/opt/monitor");
     let found = |explicit: Option<&str>, there: bool| {
-        let chosen = plugin_path(explicit.map(PathBuf::from), dir, |path| {
-            there && path == dir.join("libmonitor_impl.so")
-        });
+        let chosen =
+            plugin_path(explicit.map(PathBuf::from), dir, |path| there && path == dir.join("libmonitor_impl.so"));
         (chosen.path.display().to_string(), chosen.is_dummy)
     };
     assert_eq!(found(Some("/x.so"), true), ("/x.so".into(), false));
     assert_eq!(found(Some("/x.so"), false), ("/x.so".into(), false));
-    assert_eq!(
-        found(None, true),
-        ("/opt/monitor/libmonitor_impl.so".into(), false)
-    );
-    assert_eq!(
-        found(None, false),
-        ("/opt/monitor/libmonitor_dummy.so".into(), true)
-    );
+    assert_eq!(found(None, true), ("/opt/monitor/libmonitor_impl.so".into(), false));
+    assert_eq!(found(None, false), ("/opt/monitor/libmonitor_dummy.so".into(), true));
 }
 
 #[test]
 fn no_color_counts_unless_it_is_empty() {
     assert!(colour_allowed(|_| None));
     assert!(colour_allowed(|_| Some("".into())));
-    assert!(!colour_allowed(
-        |name| (name == "NO_COLOR").then(|| "0".into())
-    ));
+    assert!(!colour_allowed(|name| (name == "NO_COLOR").then(|| "0".into())));
 }
 
 /// `docs/configuration.md` holds the table between two marks; `UPDATE_GENERATED=1` writes it anew.
@@ -305,10 +253,7 @@ fn the_reference_is_generated_from_the_table() {
     if std::env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1") {
         std::fs::write(&file, wanted).unwrap();
     } else {
-        assert!(
-            text == wanted,
-            "docs/configuration.md is stale: UPDATE_GENERATED=1 cargo test writes it anew"
-        );
+        assert!(text == wanted, "docs/configuration.md is stale: UPDATE_GENERATED=1 cargo test writes it anew");
     }
 }
 

@@ -6,9 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kind::{
-    Bytes, Choice, Count, HttpUrl, LabelValue, MetricName, OptionalPath, Positive, Seconds, Switch,
-};
+use super::kind::{Bytes, Choice, Count, HttpUrl, LabelValue, MetricName, OptionalPath, Positive, Seconds, Switch};
 use super::url::TargetUrl;
 use crate::log::{Format, Level};
 

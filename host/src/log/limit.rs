@@ -23,18 +23,12 @@ pub struct Limit {
 impl Limit {
     /// At most one line each `interval`.
     pub const fn new(interval: Duration) -> Self {
-        Limit {
-            interval,
-            last: None,
-            suppressed: 0,
-        }
+        Limit { interval, last: None, suppressed: 0 }
     }
 
     /// Whether to write the line now: `Some` with how many were suppressed since the last one, or `None`.
     pub fn allow(&mut self, now: Instant) -> Option<u64> {
-        let due = self
-            .last
-            .is_none_or(|last| now.saturating_duration_since(last) >= self.interval);
+        let due = self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.interval);
         if !due {
             self.suppressed = self.suppressed.saturating_add(1);
             return None;

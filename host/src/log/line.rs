@@ -19,19 +19,9 @@ pub(super) fn json(event: &Event<'_>, now: Timestamp) -> String {
     ];
     let own = fields.into_iter().map(|(name, value)| {
         let taken = matches!(name, "timestamp" | "level" | "target");
-        (
-            if taken {
-                format!("{name}_")
-            } else {
-                name.to_owned()
-            },
-            value,
-        )
+        (if taken { format!("{name}_") } else { name.to_owned() }, value)
     });
-    let all = head
-        .map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .chain(own);
+    let all = head.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(own);
     let mut line = Vec::with_capacity(256);
     // Writing strings and numbers to memory can't fail.
     let _ = serde_json::Serializer::new(&mut line).collect_map(all);
@@ -50,9 +40,7 @@ pub(super) fn human(event: &Event<'_>, now: Timestamp, colour: bool) -> String {
         (true, _) => ("\x1b[2m", "\x1b[2m", "\x1b[0m"),
     };
     let stamp = format!("{now:.3}");
-    let time = stamp
-        .split_once('T')
-        .map_or(stamp.as_str(), |(_, time)| time);
+    let time = stamp.split_once('T').map_or(stamp.as_str(), |(_, time)| time);
     let mut line = format!("{dim}{time}{reset} {paint}{level:<7}{reset} ");
     push_escaped(&mut line, &message);
     for (name, value) in fields {
@@ -107,9 +95,7 @@ impl Fields {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             ("message", other) => self.message = other.to_string(),
-            (name, value) => self
-                .fields
-                .push((name.strip_prefix("r#").unwrap_or(name), value)),
+            (name, value) => self.fields.push((name.strip_prefix("r#").unwrap_or(name), value)),
         }
     }
 }
@@ -138,14 +124,7 @@ impl Visit for Fields {
     /// JSON has no NaN and no infinities: they become strings.
     fn record_f64(&mut self, field: &Field, value: f64) {
         let finite = value.is_finite();
-        self.push(
-            field,
-            if finite {
-                value.into()
-            } else {
-                value.to_string().into()
-            },
-        );
+        self.push(field, if finite { value.into() } else { value.to_string().into() });
     }
 
     /// With its causes: "what: why: why that".

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code, reason = "opening a library, and trusting its loader symbol, can't be checked by the compiler")]
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +25,6 @@ use super::{LoadError, preflight};
 use crate::intake::Intake;
 
 /// A library that is open and fits; no code of its author has run yet, but for constructors.
-#[derive(Debug)]
 pub struct Library {
     module: PluginModuleRef,
     /// What it says about itself.
@@ -48,7 +48,8 @@ pub fn load(path: &Path) -> Result<Library, LoadError> {
     })?;
     // SAFETY: the macro exports a `LibHeader` under this name, which begins with an `AbiHeader`; `upgrade` checks its
     // magic before it is read as more than that.
-    let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()).map(|symbol| *symbol) };
+    let header =
+        unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()).map(|symbol| *symbol) };
     std::mem::forget(library);
     let header = header.map_err(|error| LoadError::new(path, format_args!("has no loader: {error}")))?;
     let mismatch = |error: LibraryError| {
@@ -63,9 +64,9 @@ pub fn load(path: &Path) -> Result<Library, LoadError> {
 fn root_module(header: &'static LibHeader) -> Result<PluginModuleRef, LibraryError> {
     match header.init_root_module::<PluginModuleRef>() {
         Err(LibraryError::AbiInstability(report)) => {
-            let theirs = header.layout().filter(|theirs| {
-                check_layout_compatibility(theirs, <PluginModuleRef as StableAbi>::LAYOUT).is_ok()
-            });
+            let theirs = header
+                .layout()
+                .filter(|theirs| check_layout_compatibility(theirs, <PluginModuleRef as StableAbi>::LAYOUT).is_ok());
             if theirs.is_none() {
                 return Err(LibraryError::AbiInstability(report));
             }
@@ -74,6 +75,12 @@ fn root_module(header: &'static LibHeader) -> Result<PluginModuleRef, LibraryErr
             unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
         }
         other => other,
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Library").field("manifest", &self.manifest).finish()
     }
 }
 
@@ -130,9 +137,14 @@ impl WorkerError {
 }
 
 /// A plugin that is ready to run.
-#[derive(Debug)]
 pub struct Plugin {
     monitor: MonitorBox,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").field("raw_queue", &self.raw_queue()).finish()
+    }
 }
 
 impl Plugin {

@@ -10,29 +10,9 @@ pub(super) struct Case {
     pub(super) bad: &'static [&'static str],
 }
 
-const NOT_SECONDS: &[&str] = &[
-    "abc", "-1", "0", "-0", "1e9", "1e999", "NaN", "inf", "-inf", "4s", "1,5", "0x10",
-];
-const NOT_POSITIVE: &[&str] = &[
-    "abc",
-    "-1",
-    "0",
-    "1.5",
-    "1e3",
-    "99999999999999999999999",
-    "NaN",
-    "inf",
-    "1_000",
-];
-const NOT_COUNT: &[&str] = &[
-    "abc",
-    "-1",
-    "1.5",
-    "1e3",
-    "99999999999999999999999",
-    "NaN",
-    "inf",
-];
+const NOT_SECONDS: &[&str] = &["abc", "-1", "0", "-0", "1e9", "1e999", "NaN", "inf", "-inf", "4s", "1,5", "0x10"];
+const NOT_POSITIVE: &[&str] = &["abc", "-1", "0", "1.5", "1e3", "99999999999999999999999", "NaN", "inf", "1_000"];
+const NOT_COUNT: &[&str] = &["abc", "-1", "1.5", "1e3", "99999999999999999999999", "NaN", "inf"];
 /// Longer than any text may be.
 const LONG: &str = match std::str::from_utf8(&[b'a'; 4096]) {
     Ok(text) => text,
@@ -44,22 +24,13 @@ pub(super) fn cases() -> Vec<Case> {
         Case {
             name: "MONITOR_IMPL_PATH",
             field: |c| format!("{:?}", c.monitor_impl_path),
-            good: &[
-                ("/opt/x.so", "Some(\"/opt/x.so\")"),
-                (" rel/x.so ", "Some(\"rel/x.so\")"),
-            ],
+            good: &[("/opt/x.so", "Some(\"/opt/x.so\")"), (" rel/x.so ", "Some(\"rel/x.so\")")],
             bad: &["a\0b"],
         },
         Case {
             name: "SCRAPE_INTERVAL_S",
             field: |c| format!("{:?}", c.scrape_interval),
-            good: &[
-                ("0.25", "250ms"),
-                ("1e-3", "1ms"),
-                ("86400", "86400s"),
-                (" 2 ", "2s"),
-                (".5", "500ms"),
-            ],
+            good: &[("0.25", "250ms"), ("1e-3", "1ms"), ("86400", "86400s"), (" 2 ", "2s"), (".5", "500ms")],
             bad: NOT_SECONDS,
         },
         Case {
@@ -101,35 +72,13 @@ pub(super) fn cases() -> Vec<Case> {
         Case {
             name: "BATCH_MAX_BYTES",
             field: |c| c.batch_max_bytes.to_string(),
-            good: &[
-                ("1024", "1024"),
-                ("2MiB", "2097152"),
-                ("3 kib", "3072"),
-                ("1GiB", "1073741824"),
-            ],
-            bad: &[
-                "abc",
-                "-1",
-                "0",
-                "1023",
-                "1KB",
-                "1.5MiB",
-                "MiB",
-                "2GiB",
-                "99999999999999999GiB",
-                "NaN",
-                "inf",
-            ],
+            good: &[("1024", "1024"), ("2MiB", "2097152"), ("3 kib", "3072"), ("1GiB", "1073741824")],
+            bad: &["abc", "-1", "0", "1023", "1KB", "1.5MiB", "MiB", "2GiB", "99999999999999999GiB", "NaN", "inf"],
         },
         Case {
             name: "ALLOW_OUT_OF_ORDER",
             field: |c| c.allow_out_of_order.to_string(),
-            good: &[
-                ("1", "true"),
-                ("0", "false"),
-                ("True", "true"),
-                ("no", "false"),
-            ],
+            good: &[("1", "true"), ("0", "false"), ("True", "true"), ("no", "false")],
             bad: &["abc", "-1", "2", "NaN", "99999999999999999999999", LONG],
         },
         Case {
