@@ -7,4 +7,6 @@ mod process;
 mod watch;
 
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
+mod plugins;
+#[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod receivers;
