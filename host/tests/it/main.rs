@@ -7,6 +7,10 @@ mod process;
 mod watch;
 
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
+mod host;
+#[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod plugins;
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod receivers;
+#[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
+mod sink;
