@@ -7,14 +7,8 @@ use prost::Message;
 fn a_1_0_request_has_the_bytes_of_the_specification() {
     let request = v1::WriteRequest {
         timeseries: vec![v1::TimeSeries {
-            labels: vec![v1::Label {
-                name: "a".into(),
-                value: "b".into(),
-            }],
-            samples: vec![v1::Sample {
-                value: 1.0,
-                timestamp: 2,
-            }],
+            labels: vec![v1::Label { name: "a".into(), value: "b".into() }],
+            samples: vec![v1::Sample { value: 1.0, timestamp: 2 }],
             ..Default::default()
         }],
         metadata: vec![v1::MetricMetadata {
@@ -40,21 +34,9 @@ fn a_2_0_request_has_the_bytes_of_the_specification() {
         symbols: vec![String::new(), "a".into(), "b".into()],
         timeseries: vec![v2::TimeSeries {
             labels_refs: vec![1, 2],
-            samples: vec![v2::Sample {
-                value: 1.0,
-                timestamp: 2,
-                start_timestamp: 3,
-            }],
-            exemplars: vec![v2::Exemplar {
-                labels_refs: vec![1, 2],
-                value: 0.0,
-                timestamp: 4,
-            }],
-            metadata: Some(v2::Metadata {
-                r#type: 1,
-                help_ref: 1,
-                unit_ref: 2,
-            }),
+            samples: vec![v2::Sample { value: 1.0, timestamp: 2, start_timestamp: 3 }],
+            exemplars: vec![v2::Exemplar { labels_refs: vec![1, 2], value: 0.0, timestamp: 4 }],
+            metadata: Some(v2::Metadata { r#type: 1, help_ref: 1, unit_ref: 2 }),
             ..Default::default()
         }],
     };
@@ -72,10 +54,7 @@ fn a_2_0_request_has_the_bytes_of_the_specification() {
 
 #[test]
 fn a_histogram_has_the_field_numbers_of_the_specification() {
-    let span = v2::BucketSpan {
-        offset: -1,
-        length: 2,
-    };
+    let span = v2::BucketSpan { offset: -1, length: 2 };
     let histogram = v2::Histogram {
         count: Some(v2::histogram::Count::CountInt(3)),
         sum: 0.0,

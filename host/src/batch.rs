@@ -1,0 +1,253 @@
+//! One batch in the making: samples of all series, merged by series, in timestamp order.
+//!
+//! Enters: samples as they were sent, one after the other. Leaves: a finished batch, encoded and compressed, or the
+//! reason why a sample can't be part of one. What an earlier batch holds of a series counts for its order too.
+//!
+//! Never: looks at a clock; costs more for series that sent nothing; holds a batch beyond its limits.
+
+use bytes::Bytes;
+use monitor_plugin_api::Sample;
+
+use crate::encode::{self, Point};
+use crate::ledger::Reason;
+use crate::sample;
+use crate::series::{SeriesId, View};
+
+/// What bounds a batch, and whether order is the receiver's business.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// BATCH_MAX_SAMPLES.
+    pub max_samples: usize,
+    /// BATCH_MAX_BYTES, of the message before compression.
+    pub max_bytes: usize,
+    /// ALLOW_OUT_OF_ORDER: send what is older than what was batched before.
+    pub allow_out_of_order: bool,
+}
+
+/// A finished batch: the bytes of one request.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The snappy-compressed message; a retry sends the same bytes.
+    pub body: Bytes,
+    /// How long the message is before compression.
+    pub message_len: usize,
+    /// How many samples it carries.
+    pub samples: u64,
+    /// The oldest and the newest timestamp in it, in milliseconds since the Unix epoch.
+    pub time_range_ms: (i64, i64),
+    /// Counts the batches of this run from 1.
+    pub sequence: u64,
+    /// How often it was sent without success.
+    pub attempts: u32,
+}
+
+/// What became of a sample that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the batch.
+    Taken,
+    /// It is not, and never will be.
+    Dropped(Reason),
+    /// The batch is full: cut it, then push the sample again.
+    Full,
+}
+
+/// What is known of a series, by its place in the table.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    generation: u32,
+    /// The batch in which it has the slot; 0 is none.
+    batch: u32,
+    slot: u32,
+    newest_ms: i64,
+}
+
+const UNKNOWN: Known = Known { generation: 0, batch: 0, slot: 0, newest_ms: i64::MIN };
+
+/// A series in the current batch.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    series: SeriesId,
+    points: u32,
+}
+
+/// Makes batches, one after the other.
+#[derive(Debug)]
+pub struct Batcher {
+    limits: Limits,
+    known: Vec<Known>,
+    slots: Vec<Slot>,
+    /// In order of arrival, each with its slot.
+    rows: Vec<(u32, Point)>,
+    message_len: usize,
+    batch: u32,
+    sequence: u64,
+    // Buffers of the cut, kept for the next one.
+    offsets: Vec<u32>,
+    points: Vec<Point>,
+    message: Vec<u8>,
+    compressed: Vec<u8>,
+    compressor: snap::raw::Encoder,
+}
+
+impl Batcher {
+    /// A batcher with an empty batch.
+    pub fn new(limits: Limits) -> Self {
+        Batcher {
+            limits,
+            known: Vec::new(),
+            slots: Vec::new(),
+            rows: Vec::new(),
+            message_len: 0,
+            batch: 1,
+            sequence: 0,
+            offsets: Vec::new(),
+            points: Vec::new(),
+            message: Vec::new(),
+            compressed: Vec::new(),
+            compressor: snap::raw::Encoder::new(),
+        }
+    }
+
+    /// Puts a sample into the batch.
+    pub fn push(&mut self, sample: &Sample, table: &View<'_>) -> Pushed {
+        let series = SeriesId::from_number(sample.series());
+        let point = Point { value: sample::canonical(sample.value), timestamp_ms: sample.timestamp_ms };
+        if !sample::is_plausible(point.timestamp_ms) {
+            return Pushed::Dropped(Reason::InvalidTimestamp);
+        }
+        let Some(labels) = table.labels(series) else {
+            return Pushed::Dropped(Reason::UnknownSeries);
+        };
+        let index = series.index as usize;
+        if self.known.len() <= index {
+            self.known.resize(index + 1, UNKNOWN);
+        }
+        let known = &mut self.known[index];
+        if known.generation != series.generation {
+            *known = Known { generation: series.generation, ..UNKNOWN };
+        }
+        if !self.limits.allow_out_of_order && point.timestamp_ms <= known.newest_ms {
+            let same = point.timestamp_ms == known.newest_ms;
+            return Pushed::Dropped(if same { Reason::Duplicate } else { Reason::OutOfOrder });
+        }
+        let is_new = known.batch != self.batch;
+        let cost = encode::point_len(&point) + if is_new { encode::series_len(labels.len()) } else { 0 };
+        let too_long = self.message_len + cost > self.limits.max_bytes && !self.rows.is_empty();
+        if self.rows.len() >= self.limits.max_samples || too_long {
+            return Pushed::Full;
+        }
+        if is_new {
+            known.batch = self.batch;
+            // A batch holds fewer than 2^32 samples, so fewer series as well.
+            known.slot = self.slots.len() as u32;
+            self.slots.push(Slot { series, points: 0 });
+        }
+        known.newest_ms = known.newest_ms.max(point.timestamp_ms);
+        self.slots[known.slot as usize].points += 1;
+        self.rows.push((known.slot, point));
+        self.message_len += cost;
+        Pushed::Taken
+    }
+
+    /// How many samples the batch holds.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether the batch holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Finishes the batch and begins the next: the batch, unless it is empty, and how many samples were dropped as
+    /// [`Reason::Duplicate`] (only where order is the receiver's business are they found so late).
+    pub fn cut(&mut self, table: &View<'_>) -> (Option<Batch>, u64) {
+        if self.rows.is_empty() {
+            return (None, 0);
+        }
+        let (samples, time_range_ms) = (self.rows.len() as u64, self.time_range());
+        self.group();
+        let duplicates = self.encode(table);
+        let samples = samples - duplicates;
+        self.compressed.resize(snap::raw::max_compress_len(self.message.len()), 0);
+        // Fails only for a short output buffer or an input beyond 4 GiB, which the limits exclude.
+        let compressed = self.compressor.compress(&self.message, &mut self.compressed);
+        let length = compressed.expect("the buffer has the length that the compressor asked for");
+        self.sequence += 1;
+        let batch = Batch {
+            body: Bytes::copy_from_slice(&self.compressed[..length]),
+            message_len: self.message.len(),
+            samples,
+            time_range_ms,
+            sequence: self.sequence,
+            attempts: 0,
+        };
+        self.rows.clear();
+        self.slots.clear();
+        self.message_len = 0;
+        self.batch = self.batch.checked_add(1).unwrap_or_else(|| {
+            self.known.iter_mut().for_each(|known| known.batch = 0);
+            1
+        });
+        (Some(batch), duplicates)
+    }
+
+    fn time_range(&self) -> (i64, i64) {
+        let times = self.rows.iter().map(|(_, point)| point.timestamp_ms);
+        times.fold((i64::MAX, i64::MIN), |(oldest, newest), t| (oldest.min(t), newest.max(t)))
+    }
+
+    /// Fills `points` with the rows, grouped by slot and otherwise in order of arrival.
+    fn group(&mut self) {
+        let mut next = 0;
+        self.offsets.clear();
+        for slot in &self.slots {
+            self.offsets.push(next);
+            next += slot.points;
+        }
+        self.points.resize(self.rows.len(), Point { value: 0.0, timestamp_ms: 0 });
+        for &(slot, point) in &self.rows {
+            let offset = &mut self.offsets[slot as usize];
+            self.points[*offset as usize] = point;
+            *offset += 1;
+        }
+    }
+
+    /// Fills `message`, and returns how many duplicates were left out.
+    fn encode(&mut self, table: &View<'_>) -> u64 {
+        self.message.clear();
+        let mut duplicates = 0;
+        let mut rest = self.points.as_mut_slice();
+        for slot in &self.slots {
+            let (mut points, others) = rest.split_at_mut(slot.points as usize);
+            rest = others;
+            if self.limits.allow_out_of_order {
+                points.sort_by_key(|point| point.timestamp_ms);
+                let kept = keep_first(points);
+                duplicates += (points.len() - kept) as u64;
+                points = &mut points[..kept];
+            }
+            // A series leaves the table only after the batch that holds its last sample was cut.
+            if let Some(labels) = table.labels(slot.series) {
+                encode::series(&mut self.message, labels, points);
+            }
+        }
+        duplicates
+    }
+}
+
+/// Moves the first point of each millisecond to the front; returns how many there are.
+fn keep_first(points: &mut [Point]) -> usize {
+    let mut kept = 0;
+    for i in 0..points.len() {
+        if kept == 0 || points[kept - 1].timestamp_ms != points[i].timestamp_ms {
+            points[kept] = points[i];
+            kept += 1;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Finished batches that wait to be sent, in memory, oldest first.
+//!
+//! Enters: batches from the batcher, and those whose attempt failed. Leaves: the oldest, to the sender. Bounded by
+//! MAX_RETRY_BATCHES and MAX_RETRY_BYTES: when more wait, the oldest are dropped and counted. A batch in a request is
+//! not counted here and can't be dropped.
+//!
+//! Never: lets a newer batch overtake an older one; waits for the receiver.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::batch::Batch;
+use crate::ledger::{Ledger, Place, Reason};
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// MAX_RETRY_BATCHES; 0 means that no batch is sent a second time.
+    pub max_batches: usize,
+    /// MAX_RETRY_BYTES, of compressed batches.
+    pub max_bytes: usize,
+}
+
+/// What the sender finds.
+#[derive(Debug)]
+pub enum Taken {
+    /// The oldest batch; it is in flight now.
+    Batch(Batch),
+    /// The moment that [`Kept::finish_by`] set has come.
+    TimeIsUp,
+    /// Nothing waits, and nothing will come any more.
+    Finished,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+    closed: bool,
+    finish_by: Option<Instant>,
+}
+
+/// The queue of finished batches.
+#[derive(Debug)]
+pub struct Kept {
+    state: Mutex<State>,
+    changed: Condvar,
+    bounds: Bounds,
+    ledger: Arc<Ledger>,
+}
+
+/// Samples and batches that the bounds pushed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overflow {
+    /// How many batches.
+    pub batches: u64,
+    /// How many samples they held.
+    pub samples: u64,
+}
+
+impl Kept {
+    /// An empty queue.
+    pub fn new(bounds: Bounds, ledger: Arc<Ledger>) -> Self {
+        Kept { state: Mutex::default(), changed: Condvar::new(), bounds, ledger }
+    }
+
+    /// Takes a new batch, whose samples are in [`Place::Batched`] so far.
+    pub fn push(&self, batch: Batch) -> Overflow {
+        self.ledger.transfer(Place::Batched, Place::Kept, batch.samples);
+        let mut state = self.lock();
+        state.bytes += batch.body.len();
+        state.batches.push_back(batch);
+        // A batch that was never sent is no retry: one of them may always wait for the sender.
+        let overflow = self.trim(&mut state, 1);
+        drop(state);
+        self.changed.notify_one();
+        overflow
+    }
+
+    /// Takes back a batch whose attempt failed; it is the oldest.
+    pub fn put_back(&self, batch: Batch) -> Overflow {
+        self.ledger.transfer(Place::InFlight, Place::Kept, batch.samples);
+        let mut state = self.lock();
+        state.bytes += batch.body.len();
+        state.batches.push_front(batch);
+        if self.bounds.max_batches == 0 {
+            return self.drop_oldest(&mut state);
+        }
+        self.trim(&mut state, 0)
+    }
+
+    /// Waits for the oldest batch, but not before the moment `not_before`, if one is given.
+    pub fn take(&self, not_before: Option<Instant>) -> Taken {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if state.finish_by.is_some_and(|end| now >= end) {
+                return Taken::TimeIsUp;
+            }
+            let until = match not_before.filter(|&moment| moment > now) {
+                Some(moment) if !state.batches.is_empty() => Some(moment),
+                _ => {
+                    if let Some(batch) = state.batches.pop_front() {
+                        state.bytes -= batch.body.len();
+                        self.ledger.transfer(Place::Kept, Place::InFlight, batch.samples);
+                        return Taken::Batch(batch);
+                    }
+                    if state.closed {
+                        return Taken::Finished;
+                    }
+                    None
+                }
+            };
+            let until = [until, state.finish_by].into_iter().flatten().min();
+            state = match until {
+                Some(until) => {
+                    let left = until.saturating_duration_since(now);
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// From this moment on [`take`](Self::take) gives up.
+    pub fn finish_by(&self, moment: Instant) {
+        self.lock().finish_by = Some(moment);
+        self.changed.notify_all();
+    }
+
+    /// No new batch will come.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Drops everything that still waits: the run is over.
+    pub fn give_up(&self) -> Overflow {
+        let mut state = self.lock();
+        let mut given_up = Overflow::default();
+        while let Some(batch) = state.batches.pop_front() {
+            self.ledger.discard(Place::Kept, Reason::Shutdown, batch.samples);
+            given_up.batches += 1;
+            given_up.samples += batch.samples;
+        }
+        state.bytes = 0;
+        given_up
+    }
+
+    /// How many batches wait, and how many samples they hold.
+    pub fn waiting(&self) -> (usize, u64) {
+        let state = self.lock();
+        (state.batches.len(), state.batches.iter().map(|batch| batch.samples).sum())
+    }
+
+    fn trim(&self, state: &mut State, at_least: usize) -> Overflow {
+        let mut overflow = Overflow::default();
+        let max_batches = self.bounds.max_batches.max(at_least);
+        while state.batches.len() > max_batches
+            || (state.bytes > self.bounds.max_bytes && state.batches.len() > at_least)
+        {
+            let one = self.drop_oldest(state);
+            overflow.batches += one.batches;
+            overflow.samples += one.samples;
+        }
+        overflow
+    }
+
+    fn drop_oldest(&self, state: &mut State) -> Overflow {
+        let Some(batch) = state.batches.pop_front() else {
+            return Overflow::default();
+        };
+        state.bytes -= batch.body.len();
+        self.ledger.discard(Place::Kept, Reason::RetryOverflow, batch.samples);
+        Overflow { batches: 1, samples: batch.samples }
+    }
+
+    // The state is whole at every point where a panic could happen.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Origin;
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    fn kept(max_batches: usize, max_bytes: usize) -> (Kept, Arc<Ledger>) {
+        let ledger = Arc::new(Ledger::default());
+        (Kept::new(Bounds { max_batches, max_bytes }, Arc::clone(&ledger)), ledger)
+    }
+
+    /// A batch of ten bytes and as many samples as its number.
+    fn batch(ledger: &Ledger, sequence: u64) -> Batch {
+        ledger.collect(Origin::Plugin, sequence);
+        ledger.transfer(Place::Queued, Place::Batched, sequence);
+        let body = Bytes::from_static(&[0; 10]);
+        Batch { body, message_len: 10, samples: sequence, time_range_ms: (0, 0), sequence, attempts: 0 }
+    }
+
+    fn take(kept: &Kept) -> u64 {
+        match kept.take(None) {
+            Taken::Batch(batch) => batch.sequence,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_comes_back_first() {
+        let (kept, ledger) = kept(10, 1000);
+        (1..=3).for_each(|n| assert_eq!(kept.push(batch(&ledger, n)), Overflow::default()));
+        let Taken::Batch(first) = kept.take(None) else { panic!() };
+        kept.put_back(first);
+        assert_eq!((take(&kept), take(&kept), take(&kept)), (1, 2, 3));
+        kept.close();
+        assert!(matches!(kept.take(None), Taken::Finished));
+    }
+
+    #[test]
+    fn the_bounds_drop_the_oldest() {
+        for (max_batches, max_bytes) in [(2, 1000), (100, 29)] {
+            let (kept, ledger) = kept(max_batches, max_bytes);
+            let overflow = (1..=5).map(|n| kept.push(batch(&ledger, n)).samples).sum::<u64>();
+            assert_eq!((overflow, kept.waiting()), (1 + 2 + 3, (2, 9)));
+            let books = ledger.snapshot();
+            assert_eq!((books.dropped(), books.pending()), (6, 9));
+            assert_eq!(take(&kept), 4);
+            assert!(ledger.snapshot().balances());
+        }
+    }
+
+    #[test]
+    fn what_is_in_flight_comes_back_to_a_full_queue_as_the_oldest() {
+        let (kept, ledger) = kept(2, 1000);
+        kept.push(batch(&ledger, 1));
+        let Taken::Batch(first) = kept.take(None) else { panic!() };
+        kept.push(batch(&ledger, 2));
+        kept.push(batch(&ledger, 3));
+        assert_eq!(kept.put_back(first), Overflow { batches: 1, samples: 1 });
+        assert_eq!((take(&kept), take(&kept)), (2, 3));
+    }
+
+    #[test]
+    fn no_retry_still_sends_once() {
+        let (kept, ledger) = kept(0, 0);
+        kept.push(batch(&ledger, 1));
+        let Taken::Batch(first) = kept.take(None) else { panic!() };
+        assert_eq!(kept.put_back(first).samples, 1);
+        kept.push(batch(&ledger, 2));
+        assert_eq!(take(&kept), 2);
+    }
+
+    #[test]
+    fn a_gap_is_kept_and_the_end_is_not_missed() {
+        let (kept, ledger) = kept(2, 1000);
+        kept.push(batch(&ledger, 1));
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert!(matches!(kept.take(Some(soon)), Taken::Batch(_)));
+        assert!(Instant::now() >= soon);
+        kept.push(batch(&ledger, 2));
+        kept.finish_by(Instant::now());
+        assert!(matches!(kept.take(Some(Instant::now() + Duration::from_secs(3600))), Taken::TimeIsUp));
+        assert_eq!(kept.give_up(), Overflow { batches: 1, samples: 2 });
+        assert_eq!(ledger.snapshot().reasons(), "shutdown=2");
+    }
+}

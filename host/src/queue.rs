@@ -1,0 +1,270 @@
+//! The processed queue: samples that the plugin has sent, on their way to the batch.
+//!
+//! Enters: items (one send each), as samples of known series, or the end of a series. Leaves: everything at once,
+//! into the reader's own buffer, in order. Bounded by PROC_QUEUE_SIZE items and by [`MAX_SAMPLES`]; a sender waits
+//! for room up to its timeout. The reader is woken when the queue is half full, not for each item.
+//!
+//! Never: takes a part of an item; allocates for a sample once its buffers have grown; refuses the end of a series.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use monitor_plugin_api::Sample;
+
+use crate::ledger::{Ledger, Origin, Reason};
+use crate::series::SeriesId;
+
+/// However few items they came in, the queue holds no more samples than this (24 MiB), one item aside.
+pub const MAX_SAMPLES: usize = 1 << 20;
+
+/// What the reader finds, in the order in which it was sent.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// The samples.
+    pub samples: Vec<Sample>,
+    /// Series that ended, each with the number of samples that came before its end.
+    pub ends: Vec<(usize, SeriesId)>,
+}
+
+impl Drained {
+    fn clear(&mut self) {
+        self.samples.clear();
+        self.ends.clear();
+    }
+}
+
+/// Why nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There was no room until the timeout.
+    Full,
+    /// The queue is closed.
+    Closed,
+}
+
+/// Why the reader woke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// The moment that it waited for has come.
+    Deadline,
+    /// Half of the room is taken.
+    HalfFull,
+    /// Nothing will come any more.
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Drained,
+    items: usize,
+    closed: bool,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct ProcessedQueue {
+    state: Mutex<State>,
+    room: Condvar,
+    reader: Condvar,
+    capacity: usize,
+    ledger: Arc<Ledger>,
+}
+
+impl ProcessedQueue {
+    /// A queue for `capacity` items (at least one).
+    pub fn new(capacity: usize, ledger: Arc<Ledger>) -> Self {
+        let (room, reader) = (Condvar::new(), Condvar::new());
+        ProcessedQueue { state: Mutex::default(), room, reader, capacity: capacity.max(1), ledger }
+    }
+
+    /// Takes one item: all of these samples, with `rejected` samples that came with it and can't be used.
+    ///
+    /// # Errors
+    /// [`Refused`], and then nothing was taken or counted but the refusal itself.
+    pub fn send(&self, samples: &[Sample], rejected: &[(Reason, u64)], timeout: Duration) -> Result<(), Refused> {
+        let mut state = self.lock();
+        let mut deadline = None;
+        loop {
+            if state.closed {
+                self.ledger.refuse_send();
+                return Err(Refused::Closed);
+            }
+            if samples.is_empty() || self.has_room(&state, samples.len()) {
+                break;
+            }
+            // A long timeout must not overflow the clock.
+            let now = Instant::now();
+            let end = *deadline.get_or_insert_with(|| now + timeout.min(Duration::from_secs(86_400)));
+            let Some(left) = end.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+                self.ledger.refuse_send();
+                return Err(Refused::Full);
+            };
+            state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        for &(reason, count) in rejected {
+            self.ledger.collect_dropped(Origin::Plugin, reason, count);
+        }
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let was_half_full = self.is_half_full(&state);
+        self.ledger.collect(Origin::Plugin, samples.len() as u64);
+        state.waiting.samples.extend_from_slice(samples);
+        state.items += 1;
+        if !was_half_full && self.is_half_full(&state) {
+            drop(state);
+            self.reader.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Notes that a series has ended, behind everything that was sent of it.
+    pub fn end(&self, series: SeriesId) {
+        let mut state = self.lock();
+        let before = state.waiting.samples.len();
+        state.waiting.ends.push((before, series));
+    }
+
+    /// Waits until `deadline`, or until there is reason to read sooner.
+    pub fn wait(&self, deadline: Instant) -> Wake {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return Wake::Closed;
+            }
+            if self.is_half_full(&state) {
+                return Wake::HalfFull;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Wake::Deadline;
+            }
+            state = self.reader.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes everything that waits, in exchange for the buffers that `into` held before.
+    pub fn drain(&self, into: &mut Drained) {
+        into.clear();
+        let mut state = self.lock();
+        std::mem::swap(&mut state.waiting, into);
+        state.items = 0;
+        drop(state);
+        self.room.notify_all();
+    }
+
+    /// Nothing enters any more; what waits can still be drained.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.room.notify_all();
+        self.reader.notify_all();
+    }
+
+    /// How many samples wait.
+    pub fn len(&self) -> usize {
+        self.lock().waiting.samples.len()
+    }
+
+    /// Whether no sample waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn has_room(&self, state: &State, samples: usize) -> bool {
+        // An item larger than the whole bound is taken when it is alone: it would never fit otherwise.
+        state.items == 0 || (state.items < self.capacity && state.waiting.samples.len() + samples <= MAX_SAMPLES)
+    }
+
+    fn is_half_full(&self, state: &State) -> bool {
+        state.items > 0 && (state.items >= self.capacity.div_ceil(2) || state.waiting.samples.len() >= MAX_SAMPLES / 2)
+    }
+
+    // The state is whole at every point where a panic could happen.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERIES: SeriesId = SeriesId { index: 0, generation: 0 };
+
+    fn sample(timestamp_ms: i64) -> Sample {
+        Sample::from_parts(SERIES.to_number(), 1.0, timestamp_ms)
+    }
+
+    fn queue(capacity: usize) -> (ProcessedQueue, Arc<Ledger>) {
+        let ledger = Arc::new(Ledger::default());
+        (ProcessedQueue::new(capacity, Arc::clone(&ledger)), ledger)
+    }
+
+    #[test]
+    fn order_and_ends_are_kept() {
+        let (queue, ledger) = queue(8);
+        queue.send(&[sample(1), sample(2)], &[], Duration::ZERO).unwrap();
+        queue.end(SERIES);
+        queue.send(&[sample(3)], &[(Reason::NoValue, 2)], Duration::ZERO).unwrap();
+        let mut drained = Drained::default();
+        queue.drain(&mut drained);
+        assert_eq!(drained.samples.iter().map(|s| s.timestamp_ms).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(drained.ends, [(2, SERIES)]);
+        let books = ledger.snapshot();
+        assert_eq!((books.collected(), books.pending(), books.dropped()), (5, 3, 2));
+        queue.drain(&mut drained);
+        assert!(drained.samples.is_empty() && drained.ends.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_takes_nothing_and_says_so() {
+        let (queue, ledger) = queue(2);
+        queue.send(&[sample(1)], &[], Duration::ZERO).unwrap();
+        queue.send(&[sample(2)], &[], Duration::ZERO).unwrap();
+        let refused = queue.send(&[sample(3)], &[(Reason::NoValue, 1)], Duration::from_millis(1));
+        assert_eq!(refused, Err(Refused::Full));
+        let books = ledger.snapshot();
+        assert_eq!((books.collected(), books.refused_sends, queue.len()), (2, 1, 2));
+        queue.close();
+        assert_eq!(queue.send(&[sample(3)], &[], Duration::ZERO), Err(Refused::Closed));
+        assert_eq!(queue.wait(Instant::now()), Wake::Closed);
+    }
+
+    #[test]
+    fn half_full_wakes_the_reader() {
+        let (queue, _) = queue(4);
+        queue.send(&[sample(1)], &[], Duration::ZERO).unwrap();
+        assert_eq!(queue.wait(Instant::now()), Wake::Deadline);
+        let far = Instant::now() + Duration::from_secs(3600);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| queue.wait(far));
+            queue.send(&[sample(2)], &[], Duration::ZERO).unwrap();
+            assert_eq!(reader.join().unwrap(), Wake::HalfFull);
+        });
+    }
+
+    #[test]
+    fn a_drain_makes_room_for_a_waiting_sender() {
+        let (queue, _) = queue(1);
+        queue.send(&[sample(1)], &[], Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| queue.send(&[sample(2)], &[], Duration::from_secs(3600)));
+            let mut all = Drained::default();
+            let mut seen = 0;
+            while seen < 2 {
+                queue.drain(&mut all);
+                seen += all.samples.len();
+                std::thread::yield_now();
+            }
+            sender.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_huge_item_passes_alone() {
+        let (queue, _) = queue(10);
+        let huge = vec![sample(1); MAX_SAMPLES + 1];
+        queue.send(&huge, &[], Duration::ZERO).unwrap();
+        assert_eq!(queue.send(&[sample(2)], &[], Duration::ZERO), Err(Refused::Full));
+    }
+}

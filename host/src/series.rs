@@ -1,0 +1,230 @@
+//! The one table of series, where records and registered series meet by their canonical labels.
+//!
+//! Enters: canonical label bytes ([`crate::labels`]), from any thread. Leaves: a [`SeriesId`] to travel with each
+//! sample, and the bytes again when a batch is encoded. A series that is known costs a lookup under a shared lock.
+//!
+//! Never: forgets a series while a sample or a handle of it may be on its way: an id is used again only after
+//! [`SeriesTable::remove`], and then with another generation.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hashbrown::HashTable;
+
+/// A series as samples carry it: a place in the table, and which of its successive tenants is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesId {
+    /// The place in the table.
+    pub index: u32,
+    /// How many tenants the place had before.
+    pub generation: u32,
+}
+
+impl SeriesId {
+    /// As one number, for the plugin boundary.
+    pub fn to_number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// From the number that [`to_number`](Self::to_number) gave.
+    pub fn from_number(number: u64) -> Self {
+        SeriesId { index: number as u32, generation: (number >> 32) as u32 }
+    }
+}
+
+/// What a metric is, as its plugin declared it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// With the numbers of remote write's `MetricMetadata.MetricType`.
+    pub kind: i32,
+    /// One sentence; empty when not known.
+    pub help: String,
+    /// In the plural; empty when not known.
+    pub unit: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    labels: Box<[u8]>,
+    metadata: Option<Box<Metadata>>,
+    handles: AtomicU32,
+    generation: u32,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_labels: HashTable<u32>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    hasher: foldhash::fast::RandomState,
+}
+
+/// All series of this run.
+#[derive(Debug, Default)]
+pub struct SeriesTable {
+    inner: RwLock<Inner>,
+}
+
+impl SeriesTable {
+    /// The series with these canonical labels; a new one if there is none yet.
+    pub fn intern(&self, labels: &[u8]) -> SeriesId {
+        let known = self.read().find(labels);
+        known.unwrap_or_else(|| self.write().intern(labels))
+    }
+
+    /// As [`intern`](Self::intern), and counts one handle. Metadata replaces what was declared before.
+    pub fn register(&self, labels: &[u8], metadata: Metadata) -> SeriesId {
+        let mut inner = self.write();
+        let id = inner.intern(labels);
+        let entry = &mut inner.entries[id.index as usize];
+        entry.handles.fetch_add(1, Relaxed);
+        if metadata != Metadata::default() {
+            entry.metadata = Some(Box::new(metadata));
+        }
+        id
+    }
+
+    /// Takes back one handle. Returns whether it was the last one: the series has ended.
+    pub fn release(&self, id: SeriesId) -> bool {
+        let inner = self.read();
+        let entry = inner.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation);
+        let one_less = |handles: u32| handles.checked_sub(1);
+        entry.is_some_and(|entry| entry.handles.fetch_update(Relaxed, Relaxed, one_less) == Ok(1))
+    }
+
+    /// Forgets a series that has ended, unless somebody registered it again meanwhile. Its id means nothing any more.
+    pub fn remove(&self, id: SeriesId) -> bool {
+        let mut inner = self.write();
+        let inner = &mut *inner;
+        let Some(entry) = inner.entries.get_mut(id.index as usize) else {
+            return false;
+        };
+        if entry.generation != id.generation || entry.handles.load(Relaxed) > 0 {
+            return false;
+        }
+        let hash = inner.hasher.hash_one(&*entry.labels);
+        if let Ok(found) = inner.by_labels.find_entry(hash, |&index| index == id.index) {
+            found.remove();
+        }
+        entry.labels = Box::default();
+        entry.metadata = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        inner.free.push(id.index);
+        true
+    }
+
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.read().by_labels.len()
+    }
+
+    /// Whether there is no series yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The table for looking up many series at once; nobody can add one meanwhile.
+    pub fn view(&self) -> View<'_> {
+        View(self.read())
+    }
+
+    // No code of others runs under the lock, so its content is whole even after a panic elsewhere.
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn find(&self, labels: &[u8]) -> Option<SeriesId> {
+        let hash = self.hasher.hash_one(labels);
+        let same = |&index: &u32| *self.entries[index as usize].labels == *labels;
+        let index = *self.by_labels.find(hash, same)?;
+        Some(SeriesId { index, generation: self.entries[index as usize].generation })
+    }
+
+    fn intern(&mut self, labels: &[u8]) -> SeriesId {
+        if let Some(id) = self.find(labels) {
+            return id;
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            let entry = Entry { labels: Box::default(), metadata: None, handles: AtomicU32::new(0), generation: 0 };
+            self.entries.push(entry);
+            // 2^32 series of one byte would not fit into memory.
+            (self.entries.len() - 1) as u32
+        });
+        let entry = &mut self.entries[index as usize];
+        entry.labels = labels.into();
+        let generation = entry.generation;
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let hash = |&index: &u32| hasher.hash_one(&*entries[index as usize].labels);
+        self.by_labels.insert_unique(hasher.hash_one(labels), index, hash);
+        SeriesId { index, generation }
+    }
+}
+
+/// A look at the table.
+#[derive(Debug)]
+pub struct View<'a>(RwLockReadGuard<'a, Inner>);
+
+impl View<'_> {
+    /// The canonical labels of a series, or `None` if it has ended or never was.
+    pub fn labels(&self, id: SeriesId) -> Option<&[u8]> {
+        let entry = self.0.entries.get(id.index as usize)?;
+        (entry.generation == id.generation).then_some(&*entry.labels)
+    }
+
+    /// What the series' plugin declared about it.
+    pub fn metadata(&self, id: SeriesId) -> Option<&Metadata> {
+        let entry = self.0.entries.get(id.index as usize)?;
+        entry.metadata.as_deref().filter(|_| entry.generation == id.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_labels_are_the_same_series() {
+        let table = SeriesTable::default();
+        let one = table.intern(b"one");
+        assert_ne!(one, table.intern(b"two"));
+        assert_eq!(one, table.register(b"one", Metadata::default()));
+        assert_eq!(SeriesId::from_number(one.to_number()), one);
+        assert_eq!(table.view().labels(one), Some(&b"one"[..]));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn the_last_handle_ends_a_series() {
+        let table = SeriesTable::default();
+        let help = Metadata { help: "h".into(), ..Metadata::default() };
+        let id = table.register(b"s", help.clone());
+        assert_eq!(table.register(b"s", Metadata::default()), id);
+        assert_eq!(table.view().metadata(id), Some(&help));
+        assert!(!table.release(id));
+        assert!(table.release(id));
+        assert!(!table.release(id), "no handle is left to give back");
+        assert!(table.remove(id));
+        assert_eq!(table.view().labels(id), None);
+        let next = table.intern(b"t");
+        assert_eq!((next.index, next.generation), (id.index, id.generation + 1));
+        assert!(!table.remove(id));
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_series_registered_again_in_time_stays() {
+        let table = SeriesTable::default();
+        let id = table.register(b"s", Metadata::default());
+        assert!(table.release(id));
+        table.register(b"s", Metadata::default());
+        assert!(!table.remove(id));
+        assert_eq!(table.view().labels(id), Some(&b"s"[..]));
+    }
+}

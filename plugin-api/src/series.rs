@@ -1,0 +1,109 @@
+//! Registered series: name and labels are told once, then each sample is 24 bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::abi::{HostBox, Sample, kind};
+
+/// What a series is called and what it means, to be registered with
+/// [`RecordSender::register`](crate::RecordSender::register).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeriesSpec {
+    pub(crate) metric: String,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) kind: Kind,
+    pub(crate) help: String,
+    pub(crate) unit: String,
+}
+
+/// What kind of metric a series belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Only ever goes up, or back to zero when its source restarts. Its name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    pub(crate) fn code(self) -> i32 {
+        match self {
+            Kind::Unknown => kind::UNKNOWN,
+            Kind::Counter => kind::COUNTER,
+            Kind::Gauge => kind::GAUGE,
+        }
+    }
+}
+
+impl SeriesSpec {
+    /// A series of this metric.
+    pub fn new(metric: impl Into<String>) -> Self {
+        SeriesSpec { metric: metric.into(), ..SeriesSpec::default() }
+    }
+
+    /// A series of a counter.
+    pub fn counter(metric: impl Into<String>) -> Self {
+        SeriesSpec { kind: Kind::Counter, ..SeriesSpec::new(metric) }
+    }
+
+    /// A series of a gauge.
+    pub fn gauge(metric: impl Into<String>) -> Self {
+        SeriesSpec { kind: Kind::Gauge, ..SeriesSpec::new(metric) }
+    }
+
+    /// Adds a label. An empty value means that the label is absent.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// One sentence about the metric, for people.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    /// The unit, in the plural and base form that Prometheus uses: `joules`, `watts`, `seconds`, `bytes`.
+    #[must_use]
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = unit.into();
+        self
+    }
+}
+
+/// A registered series. Clones are the same series; it ends when the last one is dropped.
+#[derive(Clone)]
+pub struct Series(Arc<Handle>);
+
+struct Handle {
+    number: u64,
+    host: Arc<HostBox>,
+}
+
+impl Series {
+    pub(crate) fn new(number: u64, host: Arc<HostBox>) -> Self {
+        Series(Arc::new(Handle { number, host }))
+    }
+
+    /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
+    pub fn sample(&self, value: f64, timestamp_ms: i64) -> Sample {
+        Sample { series: self.0.number, value, timestamp_ms }
+    }
+}
+
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Series").field(&self.0.number).finish()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.host.release_series(self.number);
+    }
+}
