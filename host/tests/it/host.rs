@@ -24,9 +24,7 @@ impl Host {
     /// The binary that cargo built for this test, logging JSON.
     pub(crate) fn new() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_monitor-host"));
-        command
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("LOG_FORMAT", "json");
         Self(command)
     }
@@ -49,17 +47,9 @@ impl Host {
         let mut process = Process::spawn(&mut self.0).expect("the host can be executed");
         let stdout = process.stdout.take().expect("stdout is piped");
         let stderr = process.stderr.take().expect("stderr is piped");
-        let output = Watch::lines(Vec::new(), stdout, |lines: &mut Vec<String>, line| {
-            lines.push(line.to_owned())
-        });
-        let log = Watch::lines(Vec::new(), stderr, |lines: &mut Vec<Line>, line| {
-            lines.push(Line::parse(line))
-        });
-        Running {
-            process,
-            output,
-            log,
-        }
+        let output = Watch::lines(Vec::new(), stdout, |lines: &mut Vec<String>, line| lines.push(line.to_owned()));
+        let log = Watch::lines(Vec::new(), stderr, |lines: &mut Vec<Line>, line| lines.push(Line::parse(line)));
+        Running { process, output, log }
     }
 }
 
@@ -78,11 +68,7 @@ impl Running {
 
     /// Waits for the first log line that `wanted` holds for, past ones included.
     #[track_caller]
-    pub(crate) fn wait_for_log(
-        &self,
-        mut wanted: impl FnMut(&Line) -> bool,
-        timeout: Duration,
-    ) -> Line {
+    pub(crate) fn wait_for_log(&self, mut wanted: impl FnMut(&Line) -> bool, timeout: Duration) -> Line {
         let mut seen = 0;
         let found = self.log.wait(timeout, |lines| {
             let new = &lines[seen..];
@@ -94,10 +80,7 @@ impl Running {
             Err(Missed::TimedOut) => {
                 panic!("no such log line within {timeout:?}:\n{}", self.log_text())
             }
-            Err(Missed::Ended) => panic!(
-                "the host ended without such a log line:\n{}",
-                self.log_text()
-            ),
+            Err(Missed::Ended) => panic!("the host ended without such a log line:\n{}", self.log_text()),
         }
     }
 
@@ -108,13 +91,7 @@ impl Running {
 
     /// The log so far, as it was written.
     pub(crate) fn log_text(&self) -> String {
-        self.log.get(|lines| {
-            lines
-                .iter()
-                .map(|line| line.text.as_str())
-                .collect::<Vec<_>>()
-                .join("\n")
-        })
+        self.log.get(|lines| lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n"))
     }
 
     /// The lines of standard output so far.
@@ -136,23 +113,16 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait(&self, timeout: Duration) -> ExitStatus {
         let status = self.process.wait(timeout);
-        let status = status
-            .unwrap_or_else(|| panic!("still running after {timeout:?}:\n{}", self.log_text()));
+        let status = status.unwrap_or_else(|| panic!("still running after {timeout:?}:\n{}", self.log_text()));
         let complete = self.log.wait_end(OUTPUT_TIMEOUT) && self.output.wait_end(OUTPUT_TIMEOUT);
-        assert!(
-            complete,
-            "a process that the host started holds its output after its end"
-        );
+        assert!(complete, "a process that the host started holds its output after its end");
         status
     }
 
     /// The ledger that the host printed at its end. Call it after [`Running::wait`].
     #[track_caller]
     pub(crate) fn ledger(&self) -> Ledger {
-        let line = self
-            .log()
-            .into_iter()
-            .rfind(|line| line.message() == "ledger");
+        let line = self.log().into_iter().rfind(|line| line.message() == "ledger");
         let line = line.unwrap_or_else(|| panic!("no ledger in the log:\n{}", self.log_text()));
         Ledger::parse(&line).unwrap_or_else(|error| panic!("{error}: {}", line.text))
     }
@@ -177,10 +147,7 @@ pub(crate) struct Line {
 
 impl Line {
     fn parse(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-            json: serde_json::from_str(text).unwrap_or_default(),
-        }
+        Self { text: text.to_owned(), json: serde_json::from_str(text).unwrap_or_default() }
     }
 
     /// The message, empty without one.
@@ -227,27 +194,14 @@ impl Ledger {
             reasons: String,
             refused_sends: u64,
         }
-        let Fields {
-            collected,
-            delivered,
-            pending,
-            dropped,
-            reasons,
-            refused_sends,
-        } = Fields::deserialize(&line.json)?;
+        let Fields { collected, delivered, pending, dropped, reasons, refused_sends } =
+            Fields::deserialize(&line.json)?;
         let mut by_reason = BTreeMap::new();
         for reason in reasons.split(',').filter(|reason| !reason.is_empty()) {
             let (reason, samples) = reason.split_once('=').ok_or("a reason without a number")?;
             by_reason.insert(reason.to_owned(), samples.parse()?);
         }
-        Ok(Self {
-            collected,
-            delivered,
-            pending,
-            dropped,
-            reasons: by_reason,
-            refused_sends,
-        })
+        Ok(Self { collected, delivered, pending, dropped, reasons: by_reason, refused_sends })
     }
 
     /// Samples dropped for a reason.
@@ -258,11 +212,7 @@ impl Ledger {
     /// Collected is delivered and pending and dropped, and each dropped sample has its reason.
     #[track_caller]
     pub(crate) fn assert_balanced(&self) {
-        assert_eq!(
-            self.collected,
-            self.delivered + self.pending + self.dropped,
-            "{self:?}"
-        );
+        assert_eq!(self.collected, self.delivered + self.pending + self.dropped, "{self:?}");
         assert_eq!(self.dropped, self.reasons.values().sum::<u64>(), "{self:?}");
     }
 }
@@ -272,16 +222,9 @@ fn the_ledger_is_read_from_its_log_line() {
     let line = r#"{"level":"INFO","message":"ledger","collected":20,"delivered":5,"pending":1,"dropped":14,"reasons":"refused=12,duplicate=2","refused_sends":3}"#;
     let ledger = Ledger::parse(&Line::parse(line)).unwrap();
     ledger.assert_balanced();
-    let read = (
-        ledger.dropped_as("refused"),
-        ledger.dropped_as("shutdown"),
-        ledger.refused_sends,
-    );
+    let read = (ledger.dropped_as("refused"), ledger.dropped_as("shutdown"), ledger.refused_sends);
     assert_eq!(read, (12, 0, 3));
 
-    let unbalanced = Ledger {
-        delivered: 4,
-        ..ledger
-    };
+    let unbalanced = Ledger { delivered: 4, ..ledger };
     assert!(std::panic::catch_unwind(|| unbalanced.assert_balanced()).is_err());
 }

@@ -20,21 +20,13 @@ pub(crate) struct Answer {
 }
 
 /// One request over a connection of its own.
-pub(crate) fn request(
-    method: &str,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> io::Result<Answer> {
+pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
     let rest = url.strip_prefix("http://").ok_or_else(|| unreadable(url))?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let path = if path.is_empty() { "/" } else { path };
 
     // 1.0, because the answer then ends with the connection and is never chunked.
-    let mut head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n",
-        body.len()
-    );
+    let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -47,40 +39,21 @@ pub(crate) fn request(
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
 
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .ok_or_else(|| unreadable(&answer))?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .ok_or_else(|| unreadable(head))?;
-    Ok(Answer {
-        status,
-        body: body.to_owned(),
-    })
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| unreadable(&answer))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(|| unreadable(head))?;
+    Ok(Answer { status, body: body.to_owned() })
 }
 
 /// A form post.
 pub(crate) fn post_form(url: &str, fields: &[(&str, &str)]) -> io::Result<Answer> {
-    let body: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-        .collect();
-    request(
-        "POST",
-        url,
-        &[("Content-Type", "application/x-www-form-urlencoded")],
-        body.join("&").as_bytes(),
-    )
+    let body: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    request("POST", url, &[("Content-Type", "application/x-www-form-urlencoded")], body.join("&").as_bytes())
 }
 
 fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                char::from(byte).to_string()
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         })
         .collect()

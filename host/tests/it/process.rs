@@ -33,17 +33,10 @@ impl Process {
         let reaper = exit.clone();
         // Waiting in a thread gives a wait with a timeout, which the standard library has not.
         thread::spawn(move || {
-            let status = child
-                .wait()
-                .expect("a child of this process can be waited for");
+            let status = child.wait().expect("a child of this process can be waited for");
             reaper.update(|exit| *exit = Some(status));
         });
-        Ok(Self {
-            pid,
-            exit,
-            stdout,
-            stderr,
-        })
+        Ok(Self { pid, exit, stdout, stderr })
     }
 
     /// The process id.
@@ -65,15 +58,9 @@ impl Process {
     pub(crate) fn signal(&self, signal: i32) {
         if self.ended().is_none() {
             // The shell's own `kill`: the program of that name is not on every machine.
-            let sent = Command::new("sh")
-                .arg("-c")
-                .arg(format!("kill -{signal} {}", self.pid))
-                .output();
+            let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.pid)).output();
             let sent = sent.expect("a shell can be started");
-            assert!(
-                sent.status.success() || self.ended().is_some(),
-                "kill: {sent:?}"
-            );
+            assert!(sent.status.success() || self.ended().is_some(), "kill: {sent:?}");
         }
     }
 }
@@ -82,10 +69,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // No `signal`: a panic here, in a test that is failing already, would end all tests.
         if self.ended().is_none() {
-            let _ = Command::new("sh")
-                .arg("-c")
-                .arg(format!("kill -{SIGKILL} {}", self.pid))
-                .output();
+            let _ = Command::new("sh").arg("-c").arg(format!("kill -{SIGKILL} {}", self.pid)).output();
             let _ = self.wait(KILL_TIMEOUT);
         }
     }

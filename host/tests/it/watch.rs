@@ -39,14 +39,8 @@ impl<S> Clone for Watch<S> {
 impl<S: Send + 'static> Watch<S> {
     /// A state that has not ended.
     pub(crate) fn new(value: S) -> Self {
-        let state = Mutex::new(State {
-            value,
-            ended: false,
-        });
-        Self(Arc::new(Shared {
-            state,
-            changed: Condvar::new(),
-        }))
+        let state = Mutex::new(State { value, ended: false });
+        Self(Arc::new(Shared { state, changed: Condvar::new() }))
     }
 
     /// A state that a thread of its own builds from the lines of `stream`, and that ends with the stream. Bytes that
@@ -62,10 +56,7 @@ impl<S: Send + 'static> Watch<S> {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
             // A stream that can no longer be read has ended, whatever the reason.
-            while stream
-                .read_until(b'\n', &mut line)
-                .is_ok_and(|read| read > 0)
-            {
+            while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                 let text = String::from_utf8_lossy(&line);
                 writer.update(|state| fold(state, text.trim_end_matches(['\r', '\n'])));
                 line.clear();
@@ -93,11 +84,7 @@ impl<S: Send + 'static> Watch<S> {
     }
 
     /// Waits until `find` finds something; it is asked at once and after each change.
-    pub(crate) fn wait<R>(
-        &self,
-        timeout: Duration,
-        mut find: impl FnMut(&S) -> Option<R>,
-    ) -> Result<R, Missed> {
+    pub(crate) fn wait<R>(&self, timeout: Duration, mut find: impl FnMut(&S) -> Option<R>) -> Result<R, Missed> {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         loop {
@@ -111,12 +98,7 @@ impl<S: Send + 'static> Watch<S> {
             if left.is_zero() {
                 return Err(Missed::TimedOut);
             }
-            state = self
-                .0
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -19,10 +19,8 @@ use super::Kind;
 const UNSTABLE: &str = "sid";
 
 /// Where Debian keeps its keys: the first name is the older one.
-const KEYRINGS: [&str; 2] = [
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-];
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// The binary of a receiver, fetched first if need be, or why it can't be had. Asked once a process.
 pub(super) fn binary(kind: Kind) -> Result<PathBuf, String> {
@@ -33,8 +31,7 @@ pub(super) fn binary(kind: Kind) -> Result<PathBuf, String> {
 
 /// The package's version, such as `2.42.0+ds-5+b5`.
 pub(super) fn version(kind: Kind) -> String {
-    fs::read_to_string(home(kind).join("version"))
-        .unwrap_or_else(|error| format!("unknown ({error})"))
+    fs::read_to_string(home(kind).join("version")).unwrap_or_else(|error| format!("unknown ({error})"))
 }
 
 /// A receiver's folder. Cargo's folder for test files lies directly in the target folder.
@@ -68,10 +65,7 @@ fn fetch_missing() -> Result<(), String> {
     let lock = File::create(root().join(".lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
 
-    let missing: Vec<Kind> = Kind::ALL
-        .into_iter()
-        .filter(|&kind| !home(kind).is_dir())
-        .collect();
+    let missing: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| !home(kind).is_dir()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -88,18 +82,10 @@ fn fetch(work: &Path, missing: &[Kind]) -> Result<(), String> {
     let apt = Apt::new(work)?;
     apt.run(&["update"])?;
     for &kind in missing {
-        let release = if kind == Kind::PrometheusDebian {
-            &apt.release
-        } else {
-            UNSTABLE
-        };
+        let release = if kind == Kind::PrometheusDebian { &apt.release } else { UNSTABLE };
         apt.run(&["download", &format!("{}/{release}", program(kind))])?;
         unpack(work, kind)?;
-        super::say(&format!(
-            "fetched {} {}",
-            home(kind).display(),
-            version(kind)
-        ));
+        super::say(&format!("fetched {} {}", home(kind).display(), version(kind)));
     }
     Ok(())
 }
@@ -108,30 +94,15 @@ fn fetch(work: &Path, missing: &[Kind]) -> Result<(), String> {
 fn unpack(work: &Path, kind: Kind) -> Result<(), String> {
     let failed = |error| format!("unpacking {}: {error}", program(kind));
     let is_package = |path: &PathBuf| path.extension() == Some(OsStr::new("deb"));
-    let mut files = fs::read_dir(work)
-        .map_err(failed)?
-        .flatten()
-        .map(|entry| entry.path());
-    let package = files
-        .find(is_package)
-        .ok_or_else(|| format!("apt-get downloaded no package {}", program(kind)))?;
+    let mut files = fs::read_dir(work).map_err(failed)?.flatten().map(|entry| entry.path());
+    let package = files.find(is_package).ok_or_else(|| format!("apt-get downloaded no package {}", program(kind)))?;
 
     let (tree, kept) = (work.join("tree"), work.join("kept"));
-    run(Command::new("dpkg-deb")
-        .arg("--extract")
-        .arg(&package)
-        .arg(&tree))?;
-    let version = run(Command::new("dpkg-deb")
-        .arg("--field")
-        .arg(&package)
-        .arg("Version"))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&tree))?;
+    let version = run(Command::new("dpkg-deb").arg("--field").arg(&package).arg("Version"))?;
 
     fs::create_dir(&kept).map_err(failed)?;
-    fs::rename(
-        tree.join("usr/bin").join(program(kind)),
-        kept.join(program(kind)),
-    )
-    .map_err(failed)?;
+    fs::rename(tree.join("usr/bin").join(program(kind)), kept.join(program(kind))).map_err(failed)?;
     fs::write(kept.join("version"), version.trim()).map_err(failed)?;
     fs::rename(&kept, home(kind)).map_err(failed)?;
     fs::remove_dir_all(&tree).map_err(failed)?;
@@ -154,14 +125,9 @@ impl Apt {
         fs::write(work.join("status"), "").map_err(failed)?;
 
         let (site, release) = mirror(work)?;
-        let keyring = KEYRINGS
-            .into_iter()
-            .find(|keyring| Path::new(keyring).exists());
-        let keyring =
-            keyring.ok_or("Debian's keyring (package debian-archive-keyring) is not there")?;
-        let line = |release: &str| {
-            format!("deb [signed-by={keyring} target=Packages] {site} {release} main\n")
-        };
+        let keyring = KEYRINGS.into_iter().find(|keyring| Path::new(keyring).exists());
+        let keyring = keyring.ok_or("Debian's keyring (package debian-archive-keyring) is not there")?;
+        let line = |release: &str| format!("deb [signed-by={keyring} target=Packages] {site} {release} main\n");
         let mut sources = line(UNSTABLE);
         if release != UNSTABLE {
             sources += &line(&release);
@@ -185,19 +151,12 @@ Acquire::http::Timeout "30";
             work.display()
         );
         fs::write(work.join("apt.conf"), settings).map_err(failed)?;
-        Ok(Self {
-            work: work.to_owned(),
-            release,
-        })
+        Ok(Self { work: work.to_owned(), release })
     }
 
     fn run(&self, arguments: &[&str]) -> Result<(), String> {
         let mut command = Command::new("apt-get");
-        command
-            .arg("-c")
-            .arg(self.work.join("apt.conf"))
-            .arg("-qq")
-            .args(arguments);
+        command.arg("-c").arg(self.work.join("apt.conf")).arg("-qq").args(arguments);
         run(command.current_dir(&self.work)).map(drop)
     }
 }
@@ -209,10 +168,7 @@ fn mirror(work: &Path) -> Result<(String, String), String> {
     if !os.lines().any(|line| line == "ID=debian") {
         return Err("the receivers are Debian packages, and this is no Debian".to_owned());
     }
-    let codename = os
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or(UNSTABLE);
+    let codename = os.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or(UNSTABLE);
 
     let lists = format!("Dir::State::Lists={}", work.join("lists").display());
     let listed = run(Command::new("apt-get").args(["-o", &lists, "update", "--print-uris"]))?;
@@ -224,29 +180,17 @@ fn mirror(work: &Path) -> Result<(String, String), String> {
     };
     let sources: Vec<_> = listed.lines().filter_map(source).collect();
     let by_codename = sources.iter().find(|(_, release)| release == codename);
-    let by_suite = sources
-        .iter()
-        .find(|(_, release)| ["stable", "testing", "unstable"].contains(&release.as_str()));
-    by_codename
-        .or(by_suite)
-        .cloned()
-        .ok_or_else(|| format!("apt's sources have no Debian mirror for {codename}"))
+    let by_suite = sources.iter().find(|(_, release)| ["stable", "testing", "unstable"].contains(&release.as_str()));
+    by_codename.or(by_suite).cloned().ok_or_else(|| format!("apt's sources have no Debian mirror for {codename}"))
 }
 
 /// Runs a command to its end; its standard output, or one line that says what it said.
 fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .env("LC_ALL", "C")
-        .output()
-        .map_err(|error| format!("{name} can't be run: {error}"))?;
+    let output = command.env("LC_ALL", "C").output().map_err(|error| format!("{name} can't be run: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "{name}: {}: {}",
-            output.status,
-            said.lines().collect::<Vec<_>>().join("; ")
-        ));
+        return Err(format!("{name}: {}: {}", output.status, said.lines().collect::<Vec<_>>().join("; ")));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

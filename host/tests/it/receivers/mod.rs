@@ -43,11 +43,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [
-        Self::PrometheusDebian,
-        Self::Prometheus3,
-        Self::VictoriaMetrics,
-    ];
+    pub(crate) const ALL: [Self; 3] = [Self::PrometheusDebian, Self::Prometheus3, Self::VictoriaMetrics];
 }
 
 /// Labels by name; the metric is `__name__`.
@@ -87,13 +83,7 @@ impl Receiver {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("prometheus.yml"), "").expect("an empty configuration");
         let port = Port::reserve().expect("a free port");
-        let mut receiver = Self {
-            kind,
-            binary,
-            port,
-            process: None,
-            folder,
-        };
+        let mut receiver = Self { kind, binary, port, process: None, folder };
         receiver.start_again();
         Some(receiver)
     }
@@ -112,12 +102,7 @@ impl Receiver {
     pub(crate) fn stop(&mut self) {
         let process = self.process.take().expect("the receiver runs");
         process.signal(SIGTERM);
-        assert!(
-            process.wait(STOP_TIMEOUT).is_some(),
-            "{:?} ignores SIGTERM: {}",
-            self.kind,
-            self.log_tail()
-        );
+        assert!(process.wait(STOP_TIMEOUT).is_some(), "{:?} ignores SIGTERM: {}", self.kind, self.log_tail());
     }
 
     /// Starts a stopped receiver on the same port and data, and waits until it is ready.
@@ -125,12 +110,8 @@ impl Receiver {
         assert!(self.process.is_none(), "the receiver runs already");
         let log = File::options().create(true).append(true).open(self.log());
         let mut command = Command::new(&self.binary);
-        command
-            .args(self.arguments())
-            .current_dir(self.folder.path());
-        command
-            .stdout(Stdio::null())
-            .stderr(log.expect("a log file"));
+        command.args(self.arguments()).current_dir(self.folder.path());
+        command.stdout(Stdio::null()).stderr(log.expect("a log file"));
         self.process = Some(Process::spawn(&mut command).expect("a receiver that can be executed"));
         self.wait_ready();
     }
@@ -146,20 +127,14 @@ impl Receiver {
     pub(crate) fn range(&self, selector: &str) -> Vec<Series> {
         if self.kind == Kind::VictoriaMetrics {
             // Else samples show up about a second after they were taken.
-            let flushed = http::request("GET", &self.url("/internal/force_flush"), &[], &[])
-                .expect("a flush");
+            let flushed = http::request("GET", &self.url("/internal/force_flush"), &[], &[]).expect("a flush");
             assert_eq!(flushed.status, 200, "{flushed:?}");
         }
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("a clock after 1970");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
         let time = (now.as_secs() + 3600).to_string();
         // A range selector alone gives samples as they were stored, where a range query would interpolate.
         let query = format!("{selector}[2h]");
-        let answer = http::post_form(
-            &self.url("/api/v1/query"),
-            &[("query", &query), ("time", &time)],
-        );
+        let answer = http::post_form(&self.url("/api/v1/query"), &[("query", &query), ("time", &time)]);
         let answer = answer.unwrap_or_else(|error| panic!("{query}: {error}: {}", self.log_tail()));
         assert_eq!(answer.status, 200, "{query}: {}", answer.body);
         parse(&answer.body).unwrap_or_else(|error| panic!("{query}: {error}: {}", answer.body))
@@ -179,10 +154,7 @@ impl Receiver {
                 format!("--web.listen-address={address}"),
                 "--web.enable-remote-write-receiver".to_owned(),
             ],
-            Kind::VictoriaMetrics => vec![
-                format!("-storageDataPath={data}"),
-                format!("-httpListenAddr={address}"),
-            ],
+            Kind::VictoriaMetrics => vec![format!("-storageDataPath={data}"), format!("-httpListenAddr={address}")],
         }
     }
 
@@ -196,12 +168,7 @@ impl Receiver {
             if let Some(status) = self.process.as_ref().and_then(Process::ended) {
                 panic!("{:?} ended with {status}: {}", self.kind, self.log_tail());
             }
-            assert!(
-                Instant::now() < deadline,
-                "{:?} does not get ready: {}",
-                self.kind,
-                self.log_tail()
-            );
+            assert!(Instant::now() < deadline, "{:?} does not get ready: {}", self.kind, self.log_tail());
             // Readiness can be asked for, not awaited.
             thread::sleep(Duration::from_millis(20));
         }
@@ -218,10 +185,7 @@ impl Receiver {
 
 /// The same series as a map, to compare with what was sent.
 pub(crate) fn by_labels(series: Vec<Series>) -> BTreeMap<Labels, Vec<(i64, f64)>> {
-    series
-        .into_iter()
-        .map(|series| (series.labels, series.samples))
-        .collect()
+    series.into_iter().map(|series| (series.labels, series.samples)).collect()
 }
 
 /// One line that shows even when the test passes: the test harness captures what macros print, not this.
@@ -261,10 +225,7 @@ fn parse(body: &str) -> Result<Vec<Series>, Box<dyn std::error::Error>> {
             // resolution below a microsecond.
             samples.push(((seconds * 1000.0).round() as i64, value.parse()?));
         }
-        all.push(Series {
-            labels: row.metric,
-            samples,
-        });
+        all.push(Series { labels: row.metric, samples });
     }
     all.sort_by(|left, right| left.labels.cmp(&right.labels));
     Ok(all)
