@@ -1,0 +1,65 @@
+//! The least HTTP that asks a local process something.
+//!
+//! Enters: a method, an `http://` address, headers, a body. Leaves: status and body. Never: keeps a connection, follows
+//! a redirect, knows TLS.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// A receiver that says nothing for this long hangs.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status code.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) body: String,
+}
+
+/// One request over a connection of its own.
+pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| unreadable(url))?;
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let path = if path.is_empty() { "/" } else { path };
+
+    // 1.0, because the answer then ends with the connection and is never chunked.
+    let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| unreadable(&answer))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(|| unreadable(head))?;
+    Ok(Answer { status, body: body.to_owned() })
+}
+
+/// A form post.
+pub(crate) fn post_form(url: &str, fields: &[(&str, &str)]) -> io::Result<Answer> {
+    let body: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    request("POST", url, &[("Content-Type", "application/x-www-form-urlencoded")], body.join("&").as_bytes())
+}
+
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn unreadable(text: &str) -> io::Error {
+    let start: String = text.chars().take(200).collect();
+    io::Error::new(io::ErrorKind::InvalidData, format!("no HTTP: {start:?}"))
+}

@@ -1,0 +1,196 @@
+//! The receivers' binaries, out of Debian's packages, under `target/receivers/`.
+//!
+//! Enters: the running system's own apt configuration, which names the mirror. Leaves: one path a receiver. Never: needs
+//! root, installs anything, touches the system's package lists or cache, names a host.
+//!
+//! apt and dpkg-deb do the work: apt with sources, lists and cache of its own in the target folder, so that the
+//! packages are verified against Debian's keyring. Whoever comes first fetches all of them, under a file lock; each
+//! appears under its name by a rename, complete or not at all.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::Kind;
+
+/// Debian's rolling release: the newest packages, whose binaries still run on its stable release.
+const UNSTABLE: &str = "sid";
+
+/// Where Debian keeps its keys: the first name is the older one.
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+
+/// The binary of a receiver, fetched first if need be, or why it can't be had. Asked once a process.
+pub(super) fn binary(kind: Kind) -> Result<PathBuf, String> {
+    static FETCHED: OnceLock<Result<(), String>> = OnceLock::new();
+    FETCHED.get_or_init(fetch_missing).clone()?;
+    Ok(home(kind).join(program(kind)))
+}
+
+/// The package's version, such as `2.42.0+ds-5+b5`.
+pub(super) fn version(kind: Kind) -> String {
+    fs::read_to_string(home(kind).join("version")).unwrap_or_else(|error| format!("unknown ({error})"))
+}
+
+/// A receiver's folder. Cargo's folder for test files lies directly in the target folder.
+fn home(kind: Kind) -> PathBuf {
+    root().join(match kind {
+        Kind::PrometheusDebian => "prometheus-debian",
+        Kind::Prometheus3 => "prometheus-sid",
+        Kind::VictoriaMetrics => "victoria-metrics-sid",
+    })
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("receivers")
+}
+
+/// The package's name, which is that of its binary too.
+fn program(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PrometheusDebian | Kind::Prometheus3 => "prometheus",
+        Kind::VictoriaMetrics => "victoria-metrics",
+    }
+}
+
+#[allow(
+    clippy::incompatible_msrv,
+    reason = "the program keeps to rust-version; only its tests need File::lock, of 1.89"
+)]
+fn fetch_missing() -> Result<(), String> {
+    let failed = |error| format!("{}: {error}", root().display());
+    fs::create_dir_all(root()).map_err(failed)?;
+    let lock = File::create(root().join(".lock")).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+
+    let missing: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| !home(kind).is_dir()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let work = root().join(".work");
+    // What an interrupted fetch left. That there mostly is nothing is no error.
+    let _ = fs::remove_dir_all(&work);
+    let done = fetch(&work, &missing);
+    let _ = fs::remove_dir_all(&work);
+    done
+}
+
+fn fetch(work: &Path, missing: &[Kind]) -> Result<(), String> {
+    super::say(&format!("fetching receivers into {}", root().display()));
+    let apt = Apt::new(work)?;
+    apt.run(&["update"])?;
+    for &kind in missing {
+        let release = if kind == Kind::PrometheusDebian { &apt.release } else { UNSTABLE };
+        apt.run(&["download", &format!("{}/{release}", program(kind))])?;
+        unpack(work, kind)?;
+        super::say(&format!("fetched {} {}", home(kind).display(), version(kind)));
+    }
+    Ok(())
+}
+
+/// Takes the one package that lies in `work` apart and keeps its binary and its version.
+fn unpack(work: &Path, kind: Kind) -> Result<(), String> {
+    let failed = |error| format!("unpacking {}: {error}", program(kind));
+    let is_package = |path: &PathBuf| path.extension() == Some(OsStr::new("deb"));
+    let mut files = fs::read_dir(work).map_err(failed)?.flatten().map(|entry| entry.path());
+    let package = files.find(is_package).ok_or_else(|| format!("apt-get downloaded no package {}", program(kind)))?;
+
+    let (tree, kept) = (work.join("tree"), work.join("kept"));
+    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&tree))?;
+    let version = run(Command::new("dpkg-deb").arg("--field").arg(&package).arg("Version"))?;
+
+    fs::create_dir(&kept).map_err(failed)?;
+    fs::rename(tree.join("usr/bin").join(program(kind)), kept.join(program(kind))).map_err(failed)?;
+    fs::write(kept.join("version"), version.trim()).map_err(failed)?;
+    fs::rename(&kept, home(kind)).map_err(failed)?;
+    fs::remove_dir_all(&tree).map_err(failed)?;
+    fs::remove_file(&package).map_err(failed)
+}
+
+/// An apt whose state lies in a folder of ours.
+struct Apt {
+    work: PathBuf,
+    /// The running release, as apt's sources name it.
+    release: String,
+}
+
+impl Apt {
+    fn new(work: &Path) -> Result<Self, String> {
+        let failed = |error| format!("{}: {error}", work.display());
+        for folder in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(work.join(folder)).map_err(failed)?;
+        }
+        fs::write(work.join("status"), "").map_err(failed)?;
+
+        let (site, release) = mirror(work)?;
+        let keyring = KEYRINGS.into_iter().find(|keyring| Path::new(keyring).exists());
+        let keyring = keyring.ok_or("Debian's keyring (package debian-archive-keyring) is not there")?;
+        let line = |release: &str| format!("deb [signed-by={keyring} target=Packages] {site} {release} main\n");
+        let mut sources = line(UNSTABLE);
+        if release != UNSTABLE {
+            sources += &line(&release);
+        }
+        fs::write(work.join("sources.list"), sources).map_err(failed)?;
+        // The system's own settings stay (a proxy, say), but not what it runs after an update.
+        let settings = format!(
+            r#"Dir::Etc::SourceList "{0}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::State::Lists "{0}/lists";
+Dir::State::status "{0}/status";
+Dir::Cache "{0}/cache";
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Acquire::Retries "2";
+Acquire::http::Timeout "30";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"#,
+            work.display()
+        );
+        fs::write(work.join("apt.conf"), settings).map_err(failed)?;
+        Ok(Self { work: work.to_owned(), release })
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<(), String> {
+        let mut command = Command::new("apt-get");
+        command.arg("-c").arg(self.work.join("apt.conf")).arg("-qq").args(arguments);
+        run(command.current_dir(&self.work)).map(drop)
+    }
+}
+
+/// The mirror that the system uses for the running release, and how its sources name that release. Asked of `update
+/// --print-uris`, which fetches nothing and answers on a machine whose lists were never fetched too.
+fn mirror(work: &Path) -> Result<(String, String), String> {
+    let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if !os.lines().any(|line| line == "ID=debian") {
+        return Err("the receivers are Debian packages, and this is no Debian".to_owned());
+    }
+    let codename = os.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or(UNSTABLE);
+
+    let lists = format!("Dir::State::Lists={}", work.join("lists").display());
+    let listed = run(Command::new("apt-get").args(["-o", &lists, "update", "--print-uris"]))?;
+    // 'SITE/dists/RELEASE/InRelease' …, a line for each source. Updates and backports have a dash in the name.
+    let source = |line: &str| {
+        let uri = line.strip_prefix('\'')?.split('\'').next()?;
+        let (site, release) = uri.strip_suffix("/InRelease")?.split_once("/dists/")?;
+        Some((site.to_owned(), release.to_owned()))
+    };
+    let sources: Vec<_> = listed.lines().filter_map(source).collect();
+    let by_codename = sources.iter().find(|(_, release)| release == codename);
+    let by_suite = sources.iter().find(|(_, release)| ["stable", "testing", "unstable"].contains(&release.as_str()));
+    by_codename.or(by_suite).cloned().ok_or_else(|| format!("apt's sources have no Debian mirror for {codename}"))
+}
+
+/// Runs a command to its end; its standard output, or one line that says what it said.
+fn run(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.env("LC_ALL", "C").output().map_err(|error| format!("{name} can't be run: {error}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{name}: {}: {}", output.status, said.lines().collect::<Vec<_>>().join("; ")));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
