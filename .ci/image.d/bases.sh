@@ -1,5 +1,6 @@
 # Base images under the names that the Dockerfile uses, made of Debian's packages: needs no registry. Sourced by .ci/image,
-# which sets `state`, `root` and the containers' storage.
+# which sets `state`, `root`,
+# `architectures`, the bases' names and the containers' storage.
 # shellcheck shell=bash disable=SC2154
 
 # debian SUITE VERB ARGUMENTS...: apt-get as if nothing were installed, by lists of its own and the mirrors already in use.
@@ -27,20 +28,26 @@ debian() {
 apt_get_by() {
     apt-get --yes --quiet --option Dir::Etc::SourceList="$1/sources.list" --option Dir::Etc::SourceParts=/dev/null \
         --option Dir::State::Lists="$1/lists" --option Dir::State::status="$1/status" --option Dir::Cache="$1/cache" \
-        --option APT::Sandbox::User=root --option APT::Architectures::=amd64 --option APT::Architectures::=arm64 \
+        --option APT::Sandbox::User=root "${architectures[@]/#/--option=APT::Architectures::=}" \
         "${@:2}" </dev/null
 }
 
-# unpacked PACKAGES-FOLDER ROOT: the packages' files laid out as Debian 12 has them, /bin and /lib being links into /usr.
+# added FOLDER ROOT: the files of the packages in the folder.
+added() {
+    local package
+    for package in "$1"/*.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar --extract --directory "$2" --keep-directory-symlink
+    done
+}
+
+# unpacked FOLDER ROOT: the same in a new root, laid out as Debian 12 is: /bin and /lib are links into /usr.
 unpacked() {
-    local package folder
+    local folder
     for folder in bin sbin lib lib64; do
         mkdir -p "$2/usr/$folder"
         ln -s "usr/$folder" "$2/$folder"
     done
-    for package in "$1"/*.deb; do
-        dpkg-deb --fsys-tarfile "$package" | tar --extract --directory "$2" --keep-directory-symlink
-    done
+    added "$1" "$2"
     # What installing would have done.
     mkdir -p "$2/etc/ssl/certs" "$2/tmp"
     chmod 1777 "$2/tmp"
@@ -57,41 +64,83 @@ imported() {
     for change; do changes+=(--change "$change"); done
     tar --create --directory "$from" --sort=name --numeric-owner . |
         podman import --quiet --os linux --arch "$arch" "${changes[@]}" - "$name" >/dev/null
-    rm -rf "$from"
+}
+
+# installable SUITE FOLDER PACKAGES...: downloads what installing them on an empty system would need.
+installable() {
+    local suite=$1 folder=$2
+    debian "$suite" install --download-only --no-install-recommends "${@:3}" >"$folder.log" 2>&1 ||
+        die "image: packages can't be had: see ${folder#"$root/"}.log"
+    mkdir -p "$folder"
+    mv "$state/apt/$suite"/cache/archives/*.deb "$folder/"
+}
+
+# downloaded SUITE FOLDER PACKAGES...: these packages and no other.
+downloaded() {
+    local suite=$1 folder=$2
+    mkdir -p "$folder"
+    (cd "$folder" && debian "$suite" download "${@:3}") >"$folder.log" 2>&1 ||
+        die "image: packages can't be had: see ${folder#"$root/"}.log"
 }
 
 # A C compiler and a shell; Rust itself is bound in when something is built.
-rust_base() {
-    local name=docker.io/library/rust:1-bookworm made=$state/bases/rust
-    podman image exists "$name" && return
-    rm -rf "$made" && mkdir -p "$made"
-    debian bookworm install --download-only --no-install-recommends \
-        base-files bash coreutils dash findutils gcc libc6-dev sed grep >"$made.log" 2>&1 ||
-        die "image: packages for $name can't be had: see ${made#"$root/"}.log"
-    mkdir "$made/packages"
-    mv "$state"/apt/bookworm/cache/archives/*.deb "$made/packages/"
+make_rust_base() {
+    local made=$state/bases/rust
+    ! podman image exists "$rust_base" || return 0
+    rm -rf "$made"
+    mkdir -p "$made"
+    installable bookworm "$made/packages" base-files bash coreutils dash findutils gcc grep libc6-dev sed
     unpacked "$made/packages" "$made/root"
-    rm -rf "$made/packages"
-    ln -sf gcc "$made/root/usr/bin/cc"
-    [[ -e $made/root/bin/sh ]] || ln -s dash "$made/root/bin/sh"
-    imported "$name" amd64 "$made/root" \
-        ENV=PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        ENV=CARGO_HOME=/usr/local/cargo ENV=RUSTUP_HOME=/usr/local/rustup
+    imported_rust_base "$made"
 }
 
-# The packages of which the real one consists.
-runtime_base() {
-    local arch=$1 name=gcr.io/distroless/cc-debian12:nonroot made=$state/bases/runtime-$1
-    podman image exists "$name" && return
-    rm -rf "$made" && mkdir -p "$made/packages"
-    (
-        cd "$made/packages"
-        debian bookworm download netbase tzdata media-types \
-            {base-files,libc6,libgcc-s1,gcc-12-base,libgomp1,libstdc++6,libssl3}":$arch"
-    ) >"$made.log" 2>&1 || die "image: packages for $name can't be had: see ${made#"$root/"}.log"
+# The same with a Rust that compiles for arm64: Debian unstable's, because Debian 12's own is too old. What is compiled is
+# linked against Debian 12's libc all the same, which is that of the runtime image.
+make_cross_base() {
+    local made=$state/bases/rust
+    ! podman image exists "$rust_base" || return 0
+    rm -rf "$made"
+    mkdir -p "$made"
+    installable sid "$made/packages" base-files bash cargo coreutils dash findutils gcc gcc-aarch64-linux-gnu grep \
+        libc6-dev rustc sed
+    downloaded sid "$made/rust-arm64" libstd-rust-dev:arm64
+    downloaded bookworm "$made/libc-arm64" libc6-arm64-cross libc6-dev-arm64-cross linux-libc-dev-arm64-cross
     unpacked "$made/packages" "$made/root"
-    rm -rf "$made/packages"
-    imported "$name" "$arch" "$made/root" USER=65532 WORKDIR=/home/nonroot \
+    added "$made/rust-arm64" "$made/root"
+    added "$made/libc-arm64" "$made/root"
+    imported_rust_base "$made"
+}
+
+imported_rust_base() {
+    ln -sf gcc "$1/root/usr/bin/cc"
+    [[ -e $1/root/bin/sh ]] || ln -s dash "$1/root/bin/sh"
+    imported "$rust_base" amd64 "$1/root" \
+        ENV=PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        ENV=CARGO_HOME=/usr/local/cargo ENV=RUSTUP_HOME=/usr/local/rustup
+    rm -rf "$1"
+}
+
+# make_runtime_base ARCHITECTURE: the packages of which the real one consists.
+make_runtime_base() {
+    local arch=$1 made=$state/bases/runtime
+    ! podman image exists "$runtime_base" || return 0
+    rm -rf "$made"
+    downloaded bookworm "$made/packages" netbase tzdata media-types \
+        {base-files,libc6,libgcc-s1,gcc-12-base,libgomp1,libstdc++6,libssl3}":$arch"
+    unpacked "$made/packages" "$made/root"
+    imported "$runtime_base" "$arch" "$made/root" USER=65532 WORKDIR=/home/nonroot \
         ENV=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         ENV=SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+    rm -rf "$made"
+}
+
+# emulator: prints the path of a program that runs arm64 programs.
+emulator() {
+    local made=$state/emulator
+    if [[ ! -x $made/usr/bin/qemu-aarch64 ]]; then
+        downloaded sid "$made" qemu-user:amd64
+        dpkg-deb --extract "$made"/qemu-user_*.deb "$made"
+        rm "$made"/*.deb
+    fi
+    printf '%s\n' "$made/usr/bin/qemu-aarch64"
 }
