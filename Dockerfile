@@ -1,0 +1,90 @@
+# The host with the dummy plugin in its place (the default target), and what plugins are compiled in (`--target sdk`).
+#
+# Everything is compiled on the builder's own platform for the wanted one, and the images themselves are only copied
+# together: building for another platform needs no emulation.
+
+# The compiler for the wanted platform; what is missing is fetched, so a base that has it all needs no network.
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1-bookworm AS toolchain
+ARG BUILDARCH
+ARG TARGETARCH
+# The cross compiler is that of the base's own Debian, so its version is not pinned.
+# hadolint ignore=DL3008
+RUN set -eu; \
+    case "$TARGETARCH" in \
+        amd64) cpu=x86_64; compiler=gcc-x86-64-linux-gnu ;; \
+        arm64) cpu=aarch64; compiler=gcc-aarch64-linux-gnu ;; \
+        *) echo "no image is built for '$TARGETARCH': amd64 and arm64 are" >&2; exit 1 ;; \
+    esac; \
+    target="$cpu-unknown-linux-gnu"; \
+    printf '[build]\ntarget = "%s"\n' "$target" > "$CARGO_HOME/config.toml"; \
+    [ "$TARGETARCH" != "$BUILDARCH" ] || exit 0; \
+    printf '[target.%s]\nlinker = "%s-linux-gnu-gcc"\n' "$target" "$cpu" >> "$CARGO_HOME/config.toml"; \
+    if ! command -v "$cpu-linux-gnu-gcc"; then \
+        apt-get update; \
+        apt-get install -y --no-install-recommends "$compiler" "libc6-dev-$TARGETARCH-cross"; \
+        rm -rf /var/lib/apt/lists/*; \
+    fi; \
+    [ -d "$(rustc --print target-libdir --target "$target")" ] || rustup target add "$target"
+
+# The workspace with every source file emptied: the same as long as no manifest and no crate root is added or changed,
+# whatever happens in the sources, so that the layer of compiled dependencies stays. Times are set because they count.
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1-bookworm AS manifests
+WORKDIR /build
+COPY . .
+RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock \
+        ! -path '*/src/lib.rs' ! -path '*/src/main.rs' ! -path '*/src/bin/*.rs' ! -name build.rs -delete \
+    && printf '#![allow(warnings)]\npub fn main() {}\n' > /empty.rs \
+    && find . -name '*.rs' -exec cp /empty.rs {} \; \
+    && find . -type d -empty -delete \
+    && find . -exec touch -d @0 {} +
+
+FROM toolchain AS dependencies
+WORKDIR /build
+COPY --from=manifests /build .
+RUN cargo build --release --locked -p monitor-host -p monitor-dummy
+
+# The sources are made newer than the emptied ones, else cargo would take those for built.
+FROM dependencies AS build
+COPY . .
+RUN find . -path ./target -prune -o -type f -exec touch {} + \
+    && cargo build --release --locked -p monitor-host -p monitor-dummy \
+    && mkdir /out \
+    && cp target/*-linux-gnu/release/monitor-host /out/ \
+    && cp target/*-linux-gnu/release/libmonitor_dummy.so /out/libmonitor_impl.so
+
+# The crates that a plugin needs at least, downloaded here once.
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1-bookworm AS crates
+WORKDIR /opt/monitor/plugin-api
+COPY plugin-api .
+RUN cargo fetch && rm -rf "$CARGO_HOME/registry/src"
+
+# What plugins are compiled in: the Debian that the runtime image is made of, so that its GLIBC always fits, and the
+# API that its host speaks.   monitor-plugin-api = { path = "/opt/monitor/plugin-api" }
+FROM docker.io/library/rust:1-bookworm AS sdk
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="monitor-host sdk" \
+      org.opencontainers.image.description="Rust and monitor-plugin-api, to compile sensor plugins of monitor-host in" \
+      org.opencontainers.image.source="https://github.com/aimilefth/monitor-host" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=crates /usr/local/cargo/registry /usr/local/cargo/registry
+COPY plugin-api /opt/monitor/plugin-api
+WORKDIR /plugin
+
+FROM gcr.io/distroless/cc-debian12:nonroot AS runtime
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="monitor-host" \
+      org.opencontainers.image.description="A Prometheus remote-write client whose sensor is one shared library" \
+      org.opencontainers.image.source="https://github.com/aimilefth/monitor-host" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build /out/ /opt/monitor/
+ENV MONITOR_IMPL_PATH=/opt/monitor/libmonitor_impl.so
+# By number, so that an orchestrator can see that it is not root.
+USER 65532:65532
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/opt/monitor/monitor-host"]
