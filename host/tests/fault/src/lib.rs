@@ -1,1 +1,142 @@
-//! .
+//! A plugin that does what a test asks of it, by variables that begin with FAULT_.
+//!
+//! Without any, it numbers its samples: series `fault_number` gets the values 1, 2, 3, … at SCRAPE_INTERVAL_S, each
+//! with the moment of its reading, so that a test can tell from what arrived what is missing.
+
+use std::time::Duration;
+
+use monitor_plugin_api::tracing::{debug, error, info, warn};
+use monitor_plugin_api::{
+    Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Series, SeriesSpec, Stop,
+    export_monitor_impl, now_ms, setting,
+};
+
+const BEHAVIOURS: [&str; 6] = ["run", "error", "return", "panic", "ignore-stop", "panic-string"];
+
+struct Fault {
+    /// What `get_power` and `process_data` do after `after` readings.
+    get_power: &'static str,
+    process_data: &'static str,
+    after: u64,
+    /// `series`, `records`, `list` or the text of FAULT_JSON.
+    form: &'static str,
+    json: String,
+    series: usize,
+    /// Added to the moment of each reading, in milliseconds: one number for each of them in turn.
+    offsets_ms: Vec<i64>,
+    process_delay: Duration,
+    /// After so many readings, one sample is sent of a series whose handle was dropped before.
+    end_after: u64,
+}
+
+impl MonitorImpl for Fault {
+    /// The number of the reading, and its moment.
+    type Raw = (u64, i64);
+
+    fn new() -> Result<Self, Error> {
+        match setting("FAULT_NEW").choice("run", &BEHAVIOURS)? {
+            "error" => return Err(Error::new("FAULT_NEW asked for an error: there is no sensor")),
+            "panic" => panic!("FAULT_NEW asked for a panic"),
+            _ => {}
+        }
+        let offsets = setting("FAULT_OFFSETS_MS").text("0")?;
+        let offsets_ms = offsets.split(',').map(str::parse).collect::<Result<_, _>>();
+        Ok(Fault {
+            get_power: setting("FAULT_GET_POWER").choice("run", &BEHAVIOURS)?,
+            process_data: setting("FAULT_PROCESS_DATA").choice("run", &BEHAVIOURS)?,
+            after: setting("FAULT_AFTER").number(10, 0..=u64::MAX)?,
+            form: setting("FAULT_FORM").choice("series", &["series", "records", "list", "json"])?,
+            json: setting("FAULT_JSON").text("")?,
+            series: setting("FAULT_SERIES").number(1, 1..=1_000_000)?,
+            offsets_ms: offsets_ms.map_err(|error| Error::from(error).context("FAULT_OFFSETS_MS"))?,
+            process_delay: setting("FAULT_PROCESS_DELAY_S")
+                .seconds(Duration::ZERO, Duration::ZERO..=Duration::MAX / 2)?,
+            end_after: setting("FAULT_END_AFTER").number(0, 0..=u64::MAX)?,
+        })
+    }
+
+    fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
+        for (number, _) in (1..).zip(stop.every(scrape_interval)) {
+            let offset = self.offsets_ms[(number - 1) as usize % self.offsets_ms.len()];
+            // Without waiting: a full raw queue is one of the faults, and the host counts what is handed back.
+            let _ = out.send_timeout((number, now_ms() + offset), Duration::ZERO);
+            if number == self.after {
+                misbehave(self.get_power)?;
+                if self.get_power == "return" {
+                    return Ok(());
+                }
+            }
+        }
+        if self.get_power == "ignore-stop" {
+            ignore_stop();
+        }
+        Ok(())
+    }
+
+    fn process_data(&self, input: RawReceiver<Self::Raw>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
+        info!(answer = 42, "the fault plugin is ready");
+        debug!("a detail of the fault plugin");
+        warn!("a warning of the fault plugin");
+        error!("an error of the fault plugin");
+        let named = |i: usize| SeriesSpec::gauge("fault_number").label("series", i.to_string());
+        let mut series = (0..self.series).map(|i| out.register(named(i))).collect::<Result<Vec<Series>, Error>>()?;
+        for (number, moment) in input {
+            std::thread::sleep(self.process_delay);
+            self.send(&series, &out, number, moment);
+            if number == self.end_after {
+                let late = series[0].sample(0.0, moment + 1);
+                series.clear();
+                series.push(out.register(SeriesSpec::gauge("fault_successor"))?);
+                // Batches in between let the host forget the series.
+                std::thread::sleep(Duration::from_secs(1));
+                let _ = out.send(&[late][..]);
+            }
+            if number == self.after {
+                misbehave(self.process_data)?;
+                if self.process_data == "return" {
+                    return Ok(());
+                }
+            }
+        }
+        if self.process_data == "ignore-stop" {
+            ignore_stop();
+        }
+        Ok(())
+    }
+}
+
+impl Fault {
+    fn send(&self, series: &[Series], out: &RecordSender, number: u64, moment: i64) {
+        let value = number as f64;
+        let record = |i: usize| Record::new("fault_number", value).label("series", i.to_string()).at(moment);
+        // What is not taken is counted by the host; a test reads it there.
+        let _refused = match self.form {
+            "series" => {
+                let samples: Vec<_> = series.iter().map(|series| series.sample(value, moment)).collect();
+                out.send(&samples[..]).is_err()
+            }
+            "records" => (0..self.series).any(|i| out.send(record(i)).is_err()),
+            "list" => out.send((0..self.series).map(record).collect::<Vec<_>>()).is_err(),
+            _ => {
+                let text = self.json.replace("NOW_MS", &moment.to_string()).replace("NUMBER", &number.to_string());
+                out.send(Json(text)).is_err()
+            }
+        };
+    }
+}
+
+fn misbehave(how: &str) -> Result<(), Error> {
+    match how {
+        "error" => Err(Error::new("the sensor has gone, as the test asked")),
+        "panic" => panic!("as the test asked"),
+        "panic-string" => panic!("as the test asked, {}", now_ms()),
+        _ => Ok(()),
+    }
+}
+
+/// Longer than any test waits.
+fn ignore_stop() {
+    std::thread::sleep(Duration::from_secs(3600));
+}
+
+export_monitor_impl!(Fault);
