@@ -1,1 +1,3 @@
-//! .
+//! The library of monitor-host.
+
+pub mod receive;
