@@ -47,7 +47,7 @@ pub fn command() -> Command {
                 .next_line_help(true)
                 .args(config::flags(vars::TABLE)),
         )
-        // RECEIVE: .subcommand(crate::receive::command())
+        .subcommand(crate::receive::command())
         .subcommand(Command::new("version").about("Print the version"))
 }
 

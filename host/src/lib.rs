@@ -31,4 +31,5 @@ pub mod sample;
 pub mod cli;
 pub mod config;
 pub mod log;
+pub mod receive;
 pub mod run;

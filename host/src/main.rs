@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use monitor_host::cli::{self, Action};
 use monitor_host::config::{self, Config};
-use monitor_host::{log, run};
+use monitor_host::{log, receive, run};
 
 /// The configuration can't be used.
 const BAD_CONFIGURATION: u8 = 2;
@@ -13,7 +13,13 @@ fn main() -> ExitCode {
     let action = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let environment = |name: &str| std::env::var_os(name);
     match action {
-        Action::Receive(_) => ExitCode::FAILURE,
+        Action::Receive(flags) => match receive::options(&flags) {
+            Ok(options) => receive::run(options),
+            Err(mistake) => {
+                eprintln!("{mistake}");
+                BAD_CONFIGURATION.into()
+            }
+        },
         Action::Version => {
             println!("{}", cli::version());
             ExitCode::SUCCESS
