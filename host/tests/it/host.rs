@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use signal_hook::consts::SIGTERM;
 
 use crate::process::Process;
 use crate::watch::{Missed, Watch};
@@ -97,6 +98,13 @@ impl Running {
     /// The lines of standard output so far.
     pub(crate) fn output(&self) -> Vec<String> {
         self.output.get(Vec::clone)
+    }
+
+    /// Waits for the first line of standard output that `wanted` holds for, past ones included.
+    #[track_caller]
+    pub(crate) fn wait_for_output(&self, mut wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
+        let found = self.output.wait(timeout, |lines| lines.iter().find(|line| wanted(line)).cloned());
+        found.unwrap_or_else(|why| panic!("no such output within {timeout:?} ({why:?}): {:?}", self.output()))
     }
 
     /// Sends a signal, one of `signal_hook::consts`.
@@ -227,4 +235,19 @@ fn the_ledger_is_read_from_its_log_line() {
 
     let unbalanced = Ledger { delivered: 4, ..ledger };
     assert!(std::panic::catch_unwind(|| unbalanced.assert_balanced()).is_err());
+}
+
+#[test]
+fn a_signal_reaches_the_program_and_its_end_is_seen() {
+    let timeout = Duration::from_secs(20);
+    let receive = ["receive", "--json", "--listen", "127.0.0.1:0"];
+    let running = receive.into_iter().fold(Host::new(), Host::arg).spawn();
+    running.wait_for_output(|line| line.contains("listening"), timeout);
+    assert_eq!(running.ended(), None);
+    running.signal(SIGTERM);
+    assert_eq!(running.wait(timeout).code(), Some(0), "{}", running.log_text());
+
+    let nonsense = Host::new().arg("--no-such-flag").spawn();
+    nonsense.wait_for_log(|line| line.text.contains("--no-such-flag"), timeout);
+    assert_eq!(nonsense.wait(timeout).code(), Some(2));
 }

@@ -4,6 +4,7 @@
 
 mod http;
 mod process;
+mod push;
 mod watch;
 
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use monitor_proto::STALE_NAN;
 use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
 use crate::process::Process;
-use crate::receivers::Labels;
+use crate::push::push;
+use crate::receivers::{Labels, Series};
 use crate::watch::Watch;
 
 /// How long the receiver may take until it listens.
@@ -259,4 +260,38 @@ fn the_receivers_lines_are_read() {
 
     arrived.add("a panic's message");
     assert_eq!(arrived.violations.len(), 2, "what can't be read must not pass");
+}
+
+#[test]
+fn the_receiver_says_what_arrives_and_answers_as_told() {
+    let sink = Sink::start();
+    let labels = [("__name__", "power_w"), ("cpu", "0"), ("host", "ü \" \\ \n")];
+    let labels: Labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let samples = vec![(1_700_000_000_123, 907.3038322028689), (1_700_000_000_124, f64::INFINITY)];
+    let series = Series { labels: labels.clone(), samples: samples.clone() };
+    let timeout = Duration::from_secs(20);
+
+    assert_eq!(push(sink.url(), std::slice::from_ref(&series)).status, 204);
+    let arrived = sink.wait_samples(2, timeout);
+    assert_eq!((arrived[0].request, arrived[0].metric.as_str()), (arrived[1].request, "power_w"));
+    assert_eq!(sink.series(), BTreeMap::from([(labels, samples)]));
+
+    let later = Series { samples: vec![(1_700_000_000_125, -0.25)], ..series };
+    sink.answer(json!({"status": 503, "count": 1, "body": "not now"}));
+    let told = push(sink.url(), std::slice::from_ref(&later));
+    assert_eq!((told.status, told.body.as_str()), (503, "not now"));
+    sink.answer(json!({"status": 429, "retry_after": "1"}));
+    sink.answer_as_usual();
+    assert_eq!(push(sink.url(), std::slice::from_ref(&later)).status, 204);
+    assert_eq!(sink.wait_samples(3, timeout)[2].value, -0.25);
+    let requests = sink.wait_requests(3, timeout);
+    let seen: Vec<_> = requests.iter().map(|request| (request.status, request.samples, request.stored)).collect();
+    assert_eq!(seen, [(Some(204), 2, true), (Some(503), 1, false), (Some(204), 1, true)]);
+    assert_eq!(requests[0].protocol.as_deref(), Some("1.0"));
+    assert_eq!(sink.stats()["requests"], 3);
+    assert_eq!(sink.violations(), [], "a retry is none");
+
+    push(sink.url(), &[later]);
+    sink.wait_requests(4, timeout);
+    assert_eq!(sink.violations().first().map(|seen| seen.violation.as_str()), Some("duplicate"));
 }

@@ -2,11 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use monitor_proto::{CONTENT_ENCODING, CONTENT_TYPE_V1, VERSION_HEADER, VERSION_V1, v1};
-use prost::Message;
-
 use super::{Kind, Receiver, Series};
-use crate::http::{self, Answer};
+use crate::http;
+use crate::push::push;
 
 #[test]
 fn prometheus_of_this_debian_gives_back_what_it_takes() {
@@ -42,7 +40,7 @@ fn gives_back(kind: Kind) {
         let floats = [0.1 + 0.2, 1e-300, f64::MAX, f64::INFINITY, f64::NEG_INFINITY];
         sent[0].samples.extend((start + 1000..).zip(floats));
     }
-    assert_eq!(push(&receiver, &sent).status, 204);
+    assert_eq!(push(&receiver.write_url(), &sent).status, 204);
     assert_eq!(receiver.range(r#"{job="roundtrip"}"#), sent);
     assert_eq!(receiver.range(r#"{job="roundtrip",case="power"}"#), sent[..1]);
     assert_eq!(receiver.range("other"), []);
@@ -52,7 +50,7 @@ fn gives_back(kind: Kind) {
     assert!(refused.is_err(), "a stopped receiver answers: {refused:?}");
     receiver.start_again();
     let more = [series("power", &[(start + 2000, 3.25)])];
-    assert_eq!(push(&receiver, &more).status, 204);
+    assert_eq!(push(&receiver.write_url(), &more).status, 204);
     sent[0].samples.extend(&more[0].samples);
     assert_eq!(receiver.range(r#"{job="roundtrip"}"#), sent);
 }
@@ -62,23 +60,4 @@ fn series(case: &str, samples: &[(i64, f64)]) -> Series {
     let labels = [("__name__", "energy_uj"), ("case", case), ("job", "roundtrip")];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Series { labels, samples: samples.to_vec() }
-}
-
-fn push(receiver: &Receiver, all: &[Series]) -> Answer {
-    let timeseries = all.iter().map(|series| v1::TimeSeries {
-        labels: series
-            .labels
-            .iter()
-            .map(|(name, value)| v1::Label { name: name.clone(), value: value.clone() })
-            .collect(),
-        samples: series.samples.iter().map(|&(timestamp, value)| v1::Sample { value, timestamp }).collect(),
-        ..Default::default()
-    });
-    let request = v1::WriteRequest { timeseries: timeseries.collect(), ..Default::default() };
-    let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
-    let headers =
-        [("Content-Type", CONTENT_TYPE_V1), ("Content-Encoding", CONTENT_ENCODING), (VERSION_HEADER, VERSION_V1)];
-    let answer = http::request("POST", &receiver.write_url(), &headers, &body).unwrap();
-    assert!(answer.status < 300, "{answer:?}");
-    answer
 }
