@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use monitor_plugin_api::Sample;
 
-use crate::encode::{self, Point};
+use crate::encode::{self, Point, Protocol, Series, v1, v2};
 use crate::ledger::Reason;
 use crate::sample;
 use crate::series::{SeriesId, View};
@@ -29,6 +29,8 @@ pub struct Limits {
 pub struct Batch {
     /// The snappy-compressed message; a retry sends the same bytes.
     pub body: Bytes,
+    /// Which message it is.
+    pub protocol: Protocol,
     /// How long the message is before compression.
     pub message_len: usize,
     /// How many samples it carries.
@@ -85,6 +87,7 @@ pub struct Batcher {
     // Buffers of the cut, kept for the next one.
     offsets: Vec<u32>,
     points: Vec<Point>,
+    request_v2: v2::Request,
     message: Vec<u8>,
     compressed: Vec<u8>,
     compressor: snap::raw::Encoder,
@@ -103,6 +106,7 @@ impl Batcher {
             sequence: 0,
             offsets: Vec::new(),
             points: Vec::new(),
+            request_v2: v2::Request::default(),
             message: Vec::new(),
             compressed: Vec::new(),
             compressor: snap::raw::Encoder::new(),
@@ -116,7 +120,7 @@ impl Batcher {
         if !sample::is_plausible(point.timestamp_ms) {
             return Pushed::Dropped(Reason::InvalidTimestamp);
         }
-        let Some(labels) = table.labels(series) else {
+        let Some(of_series) = table.get(series) else {
             return Pushed::Dropped(Reason::UnknownSeries);
         };
         let index = series.index as usize;
@@ -132,7 +136,10 @@ impl Batcher {
             return Pushed::Dropped(if same { Reason::Duplicate } else { Reason::OutOfOrder });
         }
         let is_new = known.batch != self.batch;
-        let cost = encode::point_len(&point) + if is_new { encode::series_len(labels.len()) } else { 0 };
+        let mut cost = encode::point_bound(&point, of_series.start_ms);
+        if is_new {
+            cost += encode::series_bound(of_series.labels, of_series.metadata);
+        }
         let too_long = self.message_len + cost > self.limits.max_bytes && !self.rows.is_empty();
         if self.rows.len() >= self.limits.max_samples || too_long {
             return Pushed::Full;
@@ -162,13 +169,13 @@ impl Batcher {
 
     /// Finishes the batch and begins the next: the batch, unless it is empty, and how many samples were dropped as
     /// [`Reason::Duplicate`] (only where order is the receiver's business are they found so late).
-    pub fn cut(&mut self, table: &View<'_>) -> (Option<Batch>, u64) {
+    pub fn cut(&mut self, protocol: Protocol, table: &View<'_>) -> (Option<Batch>, u64) {
         if self.rows.is_empty() {
             return (None, 0);
         }
         let (samples, time_range_ms) = (self.rows.len() as u64, self.time_range());
         self.group();
-        let duplicates = self.encode(table);
+        let duplicates = self.encode(protocol, table);
         let samples = samples - duplicates;
         self.compressed.resize(snap::raw::max_compress_len(self.message.len()), 0);
         // Fails only for a short output buffer or an input beyond 4 GiB, which the limits exclude.
@@ -177,6 +184,7 @@ impl Batcher {
         self.sequence += 1;
         let batch = Batch {
             body: Bytes::copy_from_slice(&self.compressed[..length]),
+            protocol,
             message_len: self.message.len(),
             samples,
             time_range_ms,
@@ -215,7 +223,7 @@ impl Batcher {
     }
 
     /// Fills `message`, and returns how many duplicates were left out.
-    fn encode(&mut self, table: &View<'_>) -> u64 {
+    fn encode(&mut self, protocol: Protocol, table: &View<'_>) -> u64 {
         self.message.clear();
         let mut duplicates = 0;
         let mut rest = self.points.as_mut_slice();
@@ -229,9 +237,15 @@ impl Batcher {
                 points = &mut points[..kept];
             }
             // A series leaves the table only after the batch that holds its last sample was cut.
-            if let Some(labels) = table.labels(slot.series) {
-                encode::series(&mut self.message, labels, points);
+            let Some(known) = table.get(slot.series) else { continue };
+            let series = Series { labels: known.labels, metadata: known.metadata, start_ms: known.start_ms, points };
+            match protocol {
+                Protocol::V1 => v1::series(&mut self.message, &series),
+                Protocol::V2 => self.request_v2.series(&series),
             }
+        }
+        if protocol == Protocol::V2 {
+            self.request_v2.finish(&mut self.message);
         }
         duplicates
     }

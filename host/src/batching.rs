@@ -13,6 +13,7 @@ use crate::batch::{Batcher, Limits, Pushed};
 use crate::keep::Kept;
 use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
+use crate::negotiate::Current;
 use crate::queue::{Drained, ProcessedQueue, Wake};
 use crate::series::{SeriesId, SeriesTable, View};
 
@@ -27,6 +28,8 @@ pub struct Batching {
     pub kept: Arc<Kept>,
     /// The books.
     pub ledger: Arc<Ledger>,
+    /// Which message a batch becomes.
+    pub protocol: Arc<Current>,
     /// What bounds a batch.
     pub limits: Limits,
     /// PUSH_INTERVAL_S.
@@ -88,7 +91,7 @@ impl Batching {
     }
 
     fn cut(&self, batcher: &mut Batcher, view: &View<'_>, limit: &mut Limit) {
-        let (batch, duplicates) = batcher.cut(view);
+        let (batch, duplicates) = batcher.cut(self.protocol.get(), view);
         self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
         let Some(batch) = batch else { return };
         let overflow = self.kept.push(batch);

@@ -191,6 +191,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::Protocol;
     use crate::ledger::Origin;
     use bytes::Bytes;
     use std::time::Duration;
@@ -205,7 +206,15 @@ mod tests {
         ledger.collect(Origin::Plugin, sequence);
         ledger.transfer(Place::Queued, Place::Batched, sequence);
         let body = Bytes::from_static(&[0; 10]);
-        Batch { body, message_len: 10, samples: sequence, time_range_ms: (0, 0), sequence, attempts: 0 }
+        Batch {
+            body,
+            protocol: Protocol::V1,
+            message_len: 10,
+            samples: sequence,
+            time_range_ms: (0, 0),
+            sequence,
+            attempts: 0,
+        }
     }
 
     fn take(kept: &Kept) -> u64 {

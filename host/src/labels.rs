@@ -84,11 +84,7 @@ impl LabelSet {
         self.encoded.clear();
         for pair in &self.pairs {
             let (name, value) = (name(pair), &text[pair.1 as usize..pair.2 as usize]);
-            let body = field_len(name.len()) + field_len(value.len());
-            self.encoded.push(0x0a);
-            put_varint(&mut self.encoded, body as u64);
-            put_field(&mut self.encoded, 0x0a, name.as_bytes());
-            put_field(&mut self.encoded, 0x12, value.as_bytes());
+            put_label(&mut self.encoded, name, value);
         }
         Ok(&self.encoded)
     }
@@ -133,6 +129,14 @@ fn is_name(name: &str, also: impl Fn(u8) -> bool) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || also(b))
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || also(b))
+}
+
+/// Appends one `Label` as a field of a 1.0 `TimeSeries`.
+pub(crate) fn put_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.push(0x0a);
+    put_varint(out, (field_len(name.len()) + field_len(value.len())) as u64);
+    put_field(out, 0x0a, name.as_bytes());
+    put_field(out, 0x12, value.as_bytes());
 }
 
 fn field_len(len: usize) -> usize {

@@ -88,6 +88,8 @@ counted_enum! {
         RetryOverflow = "retry_overflow",
         /// The receiver refused it for good.
         Refused = "refused",
+        /// A receiver of 2.0 accepted the request and said that it wrote less than was in it.
+        PartialWrite = "partial_write",
         /// Still undelivered when the program had to end.
         Shutdown = "shutdown",
     }

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::intake::Intake;
 use crate::keep::{Bounds, Kept};
 use crate::ledger::{Ledger, Place, Reason};
+use crate::negotiate::{Current, Negotiation};
 use crate::plugin::{HostSettings, Library, LoadError, Plugin, Worker, WorkerError};
 use crate::queue::{Drained, ProcessedQueue};
 use crate::send::{Sender, SetupError, Target};
@@ -101,11 +102,13 @@ impl Pipeline {
             max_bytes: config.batch_max_bytes,
             allow_out_of_order: config.allow_out_of_order,
         };
+        let protocol = Arc::new(Current::new(Negotiation::new(config.remote_write_protocol).current()));
         let batching = Batching {
             queue: Arc::clone(&processed),
             table,
             kept: Arc::clone(&kept),
             ledger: Arc::clone(&ledger),
+            protocol: Arc::clone(&protocol),
             limits,
             push_interval: config.push_interval,
         };
@@ -115,9 +118,10 @@ impl Pipeline {
             url: config.remote_write_url.url().clone(),
             shown_url: config.url_for_log(),
             timeout: config.remote_write_timeout,
+            protocol: config.remote_write_protocol,
         };
         let (finish_by, time_is_up) = watch::channel(None);
-        let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), time_is_up)?;
+        let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), protocol, time_is_up)?;
 
         let (events, endings) = bounded(4);
         let sender = Some(start_stage("sender", events.clone(), || sender.run())?);

@@ -9,16 +9,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use monitor_proto::{CONTENT_ENCODING, CONTENT_TYPE_V1, VERSION_HEADER, VERSION_V1};
-use reqwest::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use monitor_proto::{
+    CONTENT_ENCODING, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, SAMPLES_WRITTEN_HEADER, VERSION_HEADER,
+};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::watch;
 
 use crate::batch::Batch;
+use crate::encode::{Protocol, transcode};
 use crate::keep::{Kept, Taken};
 use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
+use crate::negotiate::{self, Answer, Choice, Current, Negotiation, Written};
 use crate::retry::{self, Backoff, Verdict};
 
 /// How much of an error answer is shown in the log, in bytes.
@@ -36,6 +40,8 @@ pub struct Target {
     pub shown_url: String,
     /// REMOTE_WRITE_TIMEOUT_S, for a whole request.
     pub timeout: Duration,
+    /// REMOTE_WRITE_PROTOCOL.
+    pub protocol: Choice,
 }
 
 /// Why there can be no sender.
@@ -51,6 +57,9 @@ pub struct Sender {
     target: Target,
     kept: Arc<Kept>,
     ledger: Arc<Ledger>,
+    negotiation: Negotiation,
+    /// What the batching stage reads of it.
+    protocol: Arc<Current>,
     finish_by: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
     failure_limit: Limit,
@@ -59,9 +68,17 @@ pub struct Sender {
 
 /// How an attempt ended.
 enum Outcome {
-    Answered { status: StatusCode, asked: Option<Duration>, words: String },
-    Failed(String),
+    Answered { status: StatusCode, asked: Option<Duration>, written: Written, words: String },
+    Failed { why: String, reached: bool },
     TimeIsUp,
+}
+
+/// What is to be done next.
+enum Next {
+    /// Whatever is the oldest then.
+    Oldest { not_before: Option<Instant> },
+    /// This batch again, at once: the receiver did not understand it.
+    Again(Batch),
 }
 
 impl Sender {
@@ -73,21 +90,64 @@ impl Sender {
         target: Target,
         kept: Arc<Kept>,
         ledger: Arc<Ledger>,
+        protocol: Arc<Current>,
         finish_by: watch::Receiver<Option<Instant>>,
     ) -> Result<Self, SetupError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| SetupError(error.to_string()))?;
         let client = client(&target).map_err(|error| SetupError(chain(&error.without_url())))?;
         let (backoff, failure_limit) = (Backoff::default(), Limit::default());
-        Ok(Sender { client, runtime, target, kept, ledger, finish_by, backoff, failure_limit, delivered_any: false })
+        let negotiation = Negotiation::new(target.protocol);
+        Ok(Sender {
+            client,
+            runtime,
+            target,
+            kept,
+            ledger,
+            negotiation,
+            protocol,
+            finish_by,
+            backoff,
+            failure_limit,
+            delivered_any: false,
+        })
     }
 
     /// Sends until nothing is kept any more and nothing will come, or until time is up.
     pub fn run(mut self) {
         let mut not_before = None;
-        while let Taken::Batch(batch) = self.kept.take(not_before) {
-            let outcome = self.runtime.block_on(self.attempt(&batch));
-            not_before = self.settle(batch, outcome).map(|gap| Instant::now() + gap);
+        while let Taken::Batch(mut batch) = self.kept.take(not_before) {
+            not_before = loop {
+                // Cut before the receiver was found out, perhaps.
+                if batch.protocol == Protocol::V2 && self.negotiation.current() == Protocol::V1 {
+                    match self.transcoded(batch) {
+                        Some(transcoded) => batch = transcoded,
+                        None => break None,
+                    }
+                }
+                let outcome = self.runtime.block_on(self.attempt(&batch));
+                match self.settle(batch, outcome) {
+                    Next::Oldest { not_before } => break not_before,
+                    Next::Again(same) => batch = same,
+                }
+            };
+        }
+    }
+
+    /// The same samples as 1.0; none, and then they are in the ledger, if our own bytes can't be read.
+    fn transcoded(&self, mut batch: Batch) -> Option<Batch> {
+        match transcode::to_v1(&batch.body) {
+            Ok(transcoded) => {
+                batch.body = transcoded.body.into();
+                batch.message_len = transcoded.message_len;
+                batch.protocol = Protocol::V1;
+                Some(batch)
+            }
+            Err(error) => {
+                self.ledger.discard(Place::InFlight, Reason::Refused, batch.samples);
+                tracing::error!(samples = batch.samples, "a batch can't be made into remote write 1.0: {error}");
+                None
+            }
         }
     }
 
@@ -103,49 +163,93 @@ impl Sender {
         let mut request = self
             .client
             .post(self.target.url.clone())
-            .header(CONTENT_TYPE, CONTENT_TYPE_V1)
+            .header(CONTENT_TYPE, batch.protocol.content_type())
             .header(reqwest::header::CONTENT_ENCODING, CONTENT_ENCODING)
-            .header(VERSION_HEADER, VERSION_V1)
+            .header(VERSION_HEADER, batch.protocol.version())
             .body(batch.body.clone());
         if batch.attempts > 0 {
             request = request.header(HeaderName::from_static("retry-attempt"), batch.attempts);
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Outcome::Failed(chain(&error.without_url())),
+            Err(error) => {
+                let reached = !error.is_connect();
+                return Outcome::Failed { why: chain(&error.without_url()), reached };
+            }
         };
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let asked = header(RETRY_AFTER).and_then(|value| retry::retry_after(value, SystemTime::now()));
+        let written = written(response.headers());
         let elsewhere = header(LOCATION).filter(|_| status.is_redirection());
         let elsewhere = elsewhere.map(|place| format!("redirected to {place}: "));
         let words = elsewhere.unwrap_or_default() + &read(response).await;
-        Outcome::Answered { status, asked, words: shown(&words) }
+        Outcome::Answered { status, asked, written, words: shown(&words) }
     }
 
-    /// Books the outcome. Returns the gap before the next attempt, if this one has to be repeated.
-    fn settle(&mut self, batch: Batch, outcome: Outcome) -> Option<Duration> {
-        let (verdict, asked, why) = match outcome {
+    /// Books the outcome.
+    fn settle(&mut self, batch: Batch, outcome: Outcome) -> Next {
+        let (answer, asked, why) = match outcome {
             Outcome::TimeIsUp => {
                 self.ledger.discard(Place::InFlight, Reason::Shutdown, batch.samples);
                 tracing::warn!(samples = batch.samples, "the last request was given up: SHUTDOWN_TIMEOUT_S is over");
-                return None;
+                return Next::Oldest { not_before: None };
             }
-            Outcome::Failed(why) => (Verdict::Retry, None, why),
-            Outcome::Answered { status, asked, words } => {
-                (retry::judge(status.as_u16()), asked, format!("HTTP {status}: {words}"))
+            Outcome::Failed { why, reached } => (if reached { Answer::Broken } else { Answer::Unreachable }, None, why),
+            Outcome::Answered { status, asked, written, words } => {
+                (Answer::Status(status.as_u16(), written), asked, format!("HTTP {status}: {words}"))
             }
         };
+        let not_understood = match self.negotiation.answered(batch.protocol, answer) {
+            negotiate::Verdict::AgainAsV1 => {
+                self.protocol.set(Protocol::V1);
+                tracing::info!(
+                    url = %self.target.shown_url,
+                    answer = why,
+                    "the receiver does not confirm remote write 2.0: it gets 1.0 until this program starts again"
+                );
+                return Next::Again(batch);
+            }
+            negotiate::Verdict::NotUnderstood => true,
+            negotiate::Verdict::Stands => false,
+        };
+        let verdict = match answer {
+            _ if not_understood => Verdict::Refused,
+            Answer::Status(status, _) => retry::judge(status),
+            Answer::Broken | Answer::Unreachable => Verdict::Retry,
+        };
+        let written = match answer {
+            Answer::Status(_, Written::Samples(written)) if batch.protocol == Protocol::V2 => Some(written),
+            _ => None,
+        };
         match verdict {
-            Verdict::Delivered => self.delivered(&batch),
-            Verdict::Refused => self.refused(&batch, &why),
-            Verdict::Retry => return Some(self.failed(batch, asked, &why)),
+            Verdict::Delivered => self.delivered(&batch, written),
+            Verdict::Refused if not_understood => {
+                let why = format!("{why}; it does not know remote write 2.0, set REMOTE_WRITE_PROTOCOL=auto");
+                self.refused(&batch, None, &why);
+            }
+            Verdict::Refused => self.refused(&batch, written, &why),
+            Verdict::Retry => {
+                let gap = self.failed(batch, asked, &why);
+                return Next::Oldest { not_before: Some(Instant::now() + gap) };
+            }
         }
-        None
+        Next::Oldest { not_before: None }
     }
 
-    fn delivered(&mut self, batch: &Batch) {
-        self.ledger.deliver(Place::InFlight, batch.samples);
+    fn delivered(&mut self, batch: &Batch, written: Option<u64>) {
+        let written = written.unwrap_or(batch.samples).min(batch.samples);
+        let missing = batch.samples - written;
+        self.ledger.deliver(Place::InFlight, written);
+        if missing > 0 {
+            self.ledger.discard(Place::InFlight, Reason::PartialWrite, missing);
+            tracing::error!(
+                reason = %Reason::PartialWrite,
+                samples = missing,
+                written,
+                "the receiver accepted a batch but wrote only a part of it: the rest is lost"
+            );
+        }
         if self.backoff.failures() > 0 {
             let (waiting, _) = self.kept.waiting();
             tracing::info!(failures = self.backoff.failures(), waiting, "the receiver takes samples again");
@@ -164,14 +268,19 @@ impl Sender {
         self.backoff.succeeded();
     }
 
-    fn refused(&mut self, batch: &Batch, why: &str) {
-        self.ledger.discard(Place::InFlight, Reason::Refused, batch.samples);
+    fn refused(&mut self, batch: &Batch, written: Option<u64>, why: &str) {
+        // A receiver of 2.0 may have kept the valid part.
+        let written = written.unwrap_or(0).min(batch.samples);
+        let lost = batch.samples - written;
+        self.ledger.deliver(Place::InFlight, written);
+        self.ledger.discard(Place::InFlight, Reason::Refused, lost);
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
         tracing::error!(
             reason = %Reason::Refused,
-            samples = batch.samples,
+            samples = lost,
+            written,
             from_ms,
             to_ms,
             url = %self.target.shown_url,
@@ -255,6 +364,19 @@ async fn read(mut response: Response) -> String {
         }
     }
     String::from_utf8_lossy(&beginning).into_owned()
+}
+
+/// What a receiver of 2.0 says that it wrote.
+fn written(headers: &HeaderMap) -> Written {
+    let count = |value: &HeaderValue| value.to_str().ok().and_then(|count| count.trim().parse::<u64>().ok());
+    // A header that can't be read confirms that 2.0 was understood, but nothing else.
+    let said = |name| headers.get(name).map(|value| count(value).unwrap_or(0));
+    let [samples, histograms, exemplars] =
+        [SAMPLES_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, EXEMPLARS_WRITTEN_HEADER].map(said);
+    match (samples, histograms, exemplars) {
+        (None, None, None) => Written::Unsaid,
+        _ => Written::Samples(samples.unwrap_or(0).saturating_add(histograms.unwrap_or(0))),
+    }
 }
 
 /// The receiver's words on one line.

@@ -6,9 +6,10 @@
 //! Never: forgets a series while a sample or a handle of it may be on its way: an id is used again only after
 //! [`SeriesTable::remove`], and then with another generation.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
@@ -34,7 +35,7 @@ impl SeriesId {
 }
 
 /// What a metric is, as its plugin declared it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Metadata {
     /// With the numbers of remote write's `MetricMetadata.MetricType`.
     pub kind: i32,
@@ -44,10 +45,14 @@ pub struct Metadata {
     pub unit: String,
 }
 
+/// When so many distinct metadata are held, those that no series has any more are let go.
+const MAX_SHARED_METADATA: usize = 1024;
+
 #[derive(Debug)]
 struct Entry {
     labels: Box<[u8]>,
-    metadata: Option<Box<Metadata>>,
+    metadata: Option<Arc<Metadata>>,
+    start_ms: i64,
     handles: AtomicU32,
     generation: u32,
 }
@@ -57,6 +62,8 @@ struct Inner {
     by_labels: HashTable<u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Each distinct metadata once: thousands of series share a few.
+    metadata: HashSet<Arc<Metadata>>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -77,12 +84,22 @@ impl SeriesTable {
     pub fn register(&self, labels: &[u8], metadata: Metadata) -> SeriesId {
         let mut inner = self.write();
         let id = inner.intern(labels);
+        let metadata = (metadata != Metadata::default()).then(|| inner.share(metadata));
         let entry = &mut inner.entries[id.index as usize];
         entry.handles.fetch_add(1, Relaxed);
-        if metadata != Metadata::default() {
-            entry.metadata = Some(Box::new(metadata));
+        if metadata.is_some() {
+            entry.metadata = metadata;
         }
         id
+    }
+
+    /// Notes when the counter behind a series was last zero, in milliseconds since the Unix epoch; 0 is not known.
+    pub fn set_start(&self, id: SeriesId, start_ms: i64) {
+        let mut inner = self.write();
+        let entry = inner.entries.get_mut(id.index as usize).filter(|entry| entry.generation == id.generation);
+        if let Some(entry) = entry {
+            entry.start_ms = start_ms;
+        }
     }
 
     /// Takes back one handle. Returns whether it was the last one: the series has ended.
@@ -109,6 +126,7 @@ impl SeriesTable {
         }
         entry.labels = Box::default();
         entry.metadata = None;
+        entry.start_ms = 0;
         entry.generation = entry.generation.wrapping_add(1);
         inner.free.push(id.index);
         true
@@ -140,6 +158,19 @@ impl SeriesTable {
 }
 
 impl Inner {
+    fn share(&mut self, metadata: Metadata) -> Arc<Metadata> {
+        if let Some(shared) = self.metadata.get(&metadata) {
+            return Arc::clone(shared);
+        }
+        let shared = Arc::new(metadata);
+        // A plugin that declares something new all the time is not to fill the memory with it.
+        if self.metadata.len() >= MAX_SHARED_METADATA {
+            self.metadata.retain(|shared| Arc::strong_count(shared) > 1);
+        }
+        self.metadata.insert(Arc::clone(&shared));
+        shared
+    }
+
     fn find(&self, labels: &[u8]) -> Option<SeriesId> {
         let hash = self.hasher.hash_one(labels);
         let same = |&index: &u32| *self.entries[index as usize].labels == *labels;
@@ -152,7 +183,13 @@ impl Inner {
             return id;
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            let entry = Entry { labels: Box::default(), metadata: None, handles: AtomicU32::new(0), generation: 0 };
+            let entry = Entry {
+                labels: Box::default(),
+                metadata: None,
+                start_ms: 0,
+                handles: AtomicU32::new(0),
+                generation: 0,
+            };
             self.entries.push(entry);
             // 2^32 series of one byte would not fit into memory.
             (self.entries.len() - 1) as u32
@@ -174,15 +211,25 @@ pub struct View<'a>(RwLockReadGuard<'a, Inner>);
 impl View<'_> {
     /// The canonical labels of a series, or `None` if it has ended or never was.
     pub fn labels(&self, id: SeriesId) -> Option<&[u8]> {
-        let entry = self.0.entries.get(id.index as usize)?;
-        (entry.generation == id.generation).then_some(&*entry.labels)
+        self.get(id).map(|known| known.labels)
     }
 
-    /// What the series' plugin declared about it.
-    pub fn metadata(&self, id: SeriesId) -> Option<&Metadata> {
-        let entry = self.0.entries.get(id.index as usize)?;
-        entry.metadata.as_deref().filter(|_| entry.generation == id.generation)
+    /// All that is known of a series, or `None` if it has ended or never was.
+    pub fn get(&self, id: SeriesId) -> Option<Known<'_>> {
+        let entry = self.0.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?;
+        Some(Known { labels: &entry.labels, metadata: entry.metadata.as_deref(), start_ms: entry.start_ms })
     }
+}
+
+/// What the table knows of a series.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its canonical labels.
+    pub labels: &'a [u8],
+    /// What its plugin declared, if anything.
+    pub metadata: Option<&'a Metadata>,
+    /// When its counter was last zero, in milliseconds since the Unix epoch; 0 is not known.
+    pub start_ms: i64,
 }
 
 #[cfg(test)]
@@ -206,7 +253,7 @@ mod tests {
         let help = Metadata { help: "h".into(), ..Metadata::default() };
         let id = table.register(b"s", help.clone());
         assert_eq!(table.register(b"s", Metadata::default()), id);
-        assert_eq!(table.view().metadata(id), Some(&help));
+        assert_eq!(table.view().get(id).unwrap().metadata, Some(&help));
         assert!(!table.release(id));
         assert!(table.release(id));
         assert!(!table.release(id), "no handle is left to give back");

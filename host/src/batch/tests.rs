@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
 
+const V1: Protocol = Protocol::V1;
+
 const LIMITS: Limits = Limits { max_samples: 1000, max_bytes: 1 << 20, allow_out_of_order: false };
 
 fn series(table: &SeriesTable, name: &str) -> SeriesId {
@@ -41,14 +43,14 @@ fn samples_of_a_series_are_merged_in_order() {
     for sample in [at(a, 0, 1.0), at(b, 5, 2.0), at(a, 10, 3.0)] {
         assert_eq!(batcher.push(&sample, &view), Pushed::Taken);
     }
-    let (batch, duplicates) = batcher.cut(&view);
+    let (batch, duplicates) = batcher.cut(V1, &view);
     let batch = batch.unwrap();
     assert_eq!((batch.samples, duplicates, batch.sequence), (3, 0, 1));
     assert_eq!(batch.time_range_ms, (EARLIEST_MS, EARLIEST_MS + 10));
     let read = read(&batch);
     assert_eq!(read["a"], [(0, 1.0), (10, 3.0)]);
     assert_eq!(read["b"], [(5, 2.0)]);
-    assert!(batcher.cut(&view).0.is_none());
+    assert!(batcher.cut(V1, &view).0.is_none());
 }
 
 #[test]
@@ -58,7 +60,7 @@ fn order_holds_across_batches() {
     let view = table.view();
     let mut batcher = Batcher::new(LIMITS);
     assert_eq!(batcher.push(&at(a, 10, 1.0), &view), Pushed::Taken);
-    batcher.cut(&view);
+    batcher.cut(V1, &view);
     assert_eq!(batcher.push(&at(a, 10, 1.0), &view), Pushed::Dropped(Reason::Duplicate));
     assert_eq!(batcher.push(&at(a, 9, 1.0), &view), Pushed::Dropped(Reason::OutOfOrder));
     assert_eq!(batcher.push(&at(a, 11, 1.0), &view), Pushed::Taken);
@@ -90,11 +92,11 @@ fn the_limits_hold_and_lose_nothing() {
     for offset in 0..4 {
         for id in &ids {
             while batcher.push(&at(*id, offset, 1.0), &view) == Pushed::Full {
-                batches.extend(batcher.cut(&view).0);
+                batches.extend(batcher.cut(V1, &view).0);
             }
         }
     }
-    batches.extend(batcher.cut(&view).0);
+    batches.extend(batcher.cut(V1, &view).0);
     assert!(batches.iter().all(|batch| batch.samples <= 7 && batch.message_len <= 500));
     assert_eq!(batches.iter().map(|batch| batch.samples).sum::<u64>(), 200);
 }
@@ -106,7 +108,7 @@ fn a_sample_longer_than_the_limit_goes_alone() {
     let mut batcher = Batcher::new(Limits { max_bytes: 100, ..LIMITS });
     assert_eq!(batcher.push(&at(long, 0, 1.0), &table.view()), Pushed::Taken);
     assert_eq!(batcher.push(&at(long, 1, 1.0), &table.view()), Pushed::Full);
-    assert_eq!(batcher.cut(&table.view()).0.unwrap().samples, 1);
+    assert_eq!(batcher.cut(V1, &table.view()).0.unwrap().samples, 1);
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn nan_is_canonical() {
     let a = series(&table, "a");
     let mut batcher = Batcher::new(LIMITS);
     batcher.push(&at(a, 0, f64::from_bits(monitor_proto::STALE_NAN)), &table.view());
-    let batch = batcher.cut(&table.view()).0.unwrap();
+    let batch = batcher.cut(V1, &table.view()).0.unwrap();
     assert_eq!(read(&batch)["a"][0].1.to_bits(), monitor_proto::NORMAL_NAN);
 }
 
@@ -134,14 +136,14 @@ proptest! {
         for &(which, offset) in &given {
             let mut pushed = batcher.push(&at(ids[which], offset, 0.5), &view);
             if pushed == Pushed::Full {
-                let (batch, duplicates) = batcher.cut(&view);
+                let (batch, duplicates) = batcher.cut(V1, &view);
                 batches.extend(batch);
                 dropped += duplicates;
                 pushed = batcher.push(&at(ids[which], offset, 0.5), &view);
             }
             dropped += u64::from(matches!(pushed, Pushed::Dropped(_)));
         }
-        let (batch, duplicates) = batcher.cut(&view);
+        let (batch, duplicates) = batcher.cut(V1, &view);
         batches.extend(batch);
         dropped += duplicates;
         let sent: u64 = batches.iter().map(|batch| batch.samples).sum();

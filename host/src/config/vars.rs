@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::kind::{Bytes, Choice, Count, HttpUrl, LabelValue, MetricName, OptionalPath, Positive, Seconds, Switch};
 use super::url::TargetUrl;
+use crate::encode::Protocol;
 use crate::log::{Format, Level};
+use crate::negotiate;
 
 const SENSOR: &str = "Sensor";
 const BATCHES: &str = "Batches";
@@ -17,7 +19,7 @@ const PROCESS: &str = "Process";
 
 /// A day: a longer interval is a mistake in the unit.
 const DAY: f64 = 86_400.0;
-/// Both queues are allocated whole at the start, so that they never grow: at some 100 bytes an item this is 100 MB.
+/// Every waiting item costs memory: at some 100 bytes an item this is 100 MB.
 const QUEUE_MAX: u64 = 1_000_000;
 
 settings! {
@@ -122,6 +124,22 @@ settings! {
         help: "Where batches are sent. A user and a password in it become basic authentication.",
         why: "The original's: a Prometheus beside it in the same compose file or namespace. Logs show it without \
               credentials and query.",
+    }
+    REMOTE_WRITE_PROTOCOL {
+        field: remote_write_protocol: negotiate::Choice,
+        kind: Choice {
+            placeholder: "VERSION",
+            names: &[
+                ("auto", negotiate::Choice::Auto),
+                ("1.0", negotiate::Choice::Only(Protocol::V1)),
+                ("2.0", negotiate::Choice::Only(Protocol::V2)),
+            ],
+        },
+        default: "auto",
+        unit: "",
+        group: DELIVERY,
+        help: "The version of remote write: 2.0 where the receiver knows it, else 1.0; or always this one.",
+        why: "2.0 carries more and confirms what was written; receivers that don't know it are found out without loss.",
     }
     REMOTE_WRITE_TIMEOUT_S {
         field: remote_write_timeout: Duration,

@@ -82,6 +82,12 @@ pub(super) fn cases() -> Vec<Case> {
             bad: &["abc", "-1", "2", "NaN", "99999999999999999999999", LONG],
         },
         Case {
+            name: "REMOTE_WRITE_PROTOCOL",
+            field: |c| format!("{:?}", c.remote_write_protocol),
+            good: &[("auto", "Auto"), ("1.0", "Only(V1)"), ("2.0", "Only(V2)")],
+            bad: &["abc", "-1", "0", "NaN", "1", "3.0", LONG],
+        },
+        Case {
             name: "REMOTE_WRITE_URL",
             field: |c| c.remote_write_url.url().to_string(),
             good: &[

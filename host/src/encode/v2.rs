@@ -1,0 +1,180 @@
+//! Remote write 2.0: `io.prometheus.write.v2.Request`. Strings are symbols, each once a request.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use super::{Point, Series, body_len, put_point};
+use crate::labels::{pairs, put_varint, varint_len};
+use crate::series::Metadata;
+
+/// Collects the series of one request. Kept and reused by its owner.
+#[derive(Debug, Default)]
+pub struct Request {
+    symbols: Symbols,
+    series: Vec<u8>,
+    refs: Vec<u8>,
+}
+
+impl Request {
+    /// Adds one `TimeSeries`.
+    pub fn series(&mut self, series: &Series<'_>) {
+        self.refs.clear();
+        for (name, value) in pairs(series.labels) {
+            put_varint(&mut self.refs, self.symbols.intern(name).into());
+            put_varint(&mut self.refs, self.symbols.intern(value).into());
+        }
+        let metadata = series.metadata.map(|metadata| self.metadata(metadata));
+        let metadata = metadata.as_ref().map_or(&[][..], |(bytes, length)| &bytes[..*length]);
+        let samples: usize = series.points.iter().map(|point: &Point| 2 + body_len(point, series.start_ms)).sum();
+        let refs = 1 + varint_len(self.refs.len() as u64) + self.refs.len();
+        let out = &mut self.series;
+        out.push(0x2a);
+        put_varint(out, (refs + samples + metadata.len()) as u64);
+        out.push(0x0a);
+        put_varint(out, self.refs.len() as u64);
+        out.extend_from_slice(&self.refs);
+        for point in series.points {
+            put_point(out, point, series.start_ms);
+        }
+        out.extend_from_slice(metadata);
+    }
+
+    /// The `metadata` field of a series: at most 2 + 3 * (1 + 5) bytes.
+    fn metadata(&mut self, metadata: &Metadata) -> ([u8; 20], usize) {
+        let mut body = Vec::with_capacity(18);
+        let fields = [
+            (0x08, metadata.kind as u64),
+            (0x18, self.symbols.intern(&metadata.help).into()),
+            (0x20, self.symbols.intern(&metadata.unit).into()),
+        ];
+        for (tag, value) in fields.into_iter().filter(|(_, value)| *value != 0) {
+            body.push(tag);
+            put_varint(&mut body, value);
+        }
+        let mut field = [0; 20];
+        field[0] = 0x2a;
+        field[1] = body.len() as u8;
+        field[2..2 + body.len()].copy_from_slice(&body);
+        (field, 2 + body.len())
+    }
+
+    /// Writes the request to `out` and begins the next one.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        out.clear();
+        // symbols[0] is the empty string.
+        out.extend_from_slice(&[0x22, 0]);
+        for symbol in self.symbols.all() {
+            out.push(0x22);
+            put_varint(out, symbol.len() as u64);
+            out.extend_from_slice(symbol);
+        }
+        out.extend_from_slice(&self.series);
+        self.symbols.clear();
+        self.series.clear();
+    }
+}
+
+/// The strings of one request, each with its number from 1; 0 is the empty string.
+#[derive(Debug, Default)]
+struct Symbols {
+    numbers: HashTable<u32>,
+    /// Where each one ends in `text`.
+    ends: Vec<u32>,
+    text: Vec<u8>,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl Symbols {
+    fn intern(&mut self, symbol: &str) -> u32 {
+        if symbol.is_empty() {
+            return 0;
+        }
+        let Symbols { numbers, ends, text, hasher } = self;
+        let of = |number: &u32| symbol_at(ends, text, *number);
+        let hash = hasher.hash_one(symbol.as_bytes());
+        if let Some(number) = numbers.find(hash, |number| of(number) == symbol.as_bytes()) {
+            return *number;
+        }
+        // A batch is bounded far below 2^32 strings and bytes.
+        let number = ends.len() as u32 + 1;
+        numbers.insert_unique(hash, number, |number| hasher.hash_one(of(number)));
+        text.extend_from_slice(symbol.as_bytes());
+        ends.push(text.len() as u32);
+        number
+    }
+
+    fn all(&self) -> impl Iterator<Item = &[u8]> {
+        (1..=self.ends.len() as u32).map(|number| symbol_at(&self.ends, &self.text, number))
+    }
+
+    fn clear(&mut self) {
+        self.numbers.clear();
+        self.ends.clear();
+        self.text.clear();
+    }
+}
+
+fn symbol_at<'a>(ends: &[u32], text: &'a [u8], number: u32) -> &'a [u8] {
+    let i = number as usize - 1;
+    let start = if i == 0 { 0 } else { ends[i - 1] };
+    &text[start as usize..ends[i] as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{point_bound, series_bound};
+    use crate::labels::LabelSet;
+    use monitor_proto::v2;
+    use proptest::prelude::*;
+    use prost::Message;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn prost_reads_every_sample_and_symbols_are_unique(
+            given in proptest::collection::vec(
+                (proptest::collection::btree_map("[a-z]{1,3}", "[a-d]{0,3}", 0..5), proptest::option::of((0i32..8, "[a-z]{0,9}", "[a-z]{0,5}")),
+                 any::<i64>(), proptest::collection::vec((any::<u64>(), any::<i64>()), 1..6)),
+                0..6,
+            ),
+        ) {
+            let (mut request, mut out, mut bound) = (Request::default(), Vec::new(), 2);
+            for (labels, metadata, start_ms, points) in &given {
+                let mut set = LabelSet::default();
+                set.start("metric").unwrap();
+                for (name, value) in labels {
+                    set.label(name, value).unwrap();
+                }
+                let metadata = metadata.clone().map(|(kind, help, unit)| Metadata { kind, help, unit });
+                let points: Vec<_> = points.iter().map(|&(bits, timestamp_ms)| Point { value: f64::from_bits(bits), timestamp_ms }).collect();
+                let labels = set.encode().unwrap();
+                bound += series_bound(labels, metadata.as_ref()) + points.iter().map(|p| point_bound(p, *start_ms)).sum::<usize>();
+                request.series(&Series { labels, metadata: metadata.as_ref(), start_ms: *start_ms, points: &points });
+            }
+            request.finish(&mut out);
+            prop_assert!(out.len() <= bound);
+            let read = v2::Request::decode(out.as_slice()).unwrap();
+            prop_assert_eq!(&read.symbols[0], "");
+            prop_assert_eq!(read.symbols.iter().collect::<BTreeSet<_>>().len(), read.symbols.len());
+            prop_assert_eq!(read.timeseries.len(), given.len());
+            for (series, (labels, metadata, start_ms, points)) in read.timeseries.iter().zip(&given) {
+                let symbol = |i: &u32| read.symbols[*i as usize].clone();
+                let names: Vec<_> = series.labels_refs.chunks(2).map(|pair| (symbol(&pair[0]), symbol(&pair[1]))).collect();
+                prop_assert!(names.is_sorted_by(|a, b| a.0 < b.0));
+                let mut meant: BTreeSet<_> = labels.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.clone(), v.clone())).collect();
+                meant.insert(("__name__".into(), "metric".into()));
+                prop_assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), meant);
+                let samples: Vec<_> = series.samples.iter().map(|s| (s.value.to_bits(), s.timestamp)).collect();
+                prop_assert_eq!(&samples, points);
+                prop_assert!(series.samples.iter().all(|s| s.start_timestamp == *start_ms));
+                let read_metadata = series.metadata.as_ref().map(|m| (m.r#type, symbol(&m.help_ref), symbol(&m.unit_ref)));
+                prop_assert_eq!(&read_metadata, metadata);
+            }
+            // The next request knows nothing of this one.
+            request.finish(&mut out);
+            prop_assert_eq!(out.as_slice(), &[0x22, 0]);
+        }
+    }
+}
