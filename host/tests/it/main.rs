@@ -25,3 +25,9 @@ mod retries;
 // How a run ends.
 mod ending;
 mod workers;
+
+// What a plugin is and does.
+mod compat;
+mod loading;
+mod order;
+mod telling;
