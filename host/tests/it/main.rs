@@ -2,6 +2,7 @@
 //!
 //! The harness comes first, from the small parts up; the tests follow, each beside what it is about.
 
+mod drive;
 mod http;
 mod process;
 mod push;
@@ -15,3 +16,9 @@ mod plugins;
 mod receivers;
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod sink;
+
+mod delivery;
+mod outage;
+mod overflow;
+mod refused;
+mod slow;
