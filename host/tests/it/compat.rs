@@ -109,7 +109,8 @@ fn write_edition(root: &Path, (name, changes): &Edition) {
     let manifest = format!(
         "[package]\nname = \"plugin-{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
          [lib]\npath = {source:?}\ncrate-type = [\"cdylib\"]\n\n\
-         [dependencies]\nmonitor-plugin-api = {{ path = \"../api-{name}\" }}\n",
+         [dependencies]\njiff = {{ version = \"0.2\", default-features = false, features = [\"std\"] }}\n\
+         monitor-plugin-api = {{ path = \"../api-{name}\" }}\n",
     );
     write(&root.join(format!("plugin-{name}")).join("Cargo.toml"), &manifest);
 }

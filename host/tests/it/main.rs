@@ -2,6 +2,7 @@
 //!
 //! The harness comes first, from the small parts up; the tests follow, each beside what it is about.
 
+mod drive;
 mod faults;
 mod http;
 mod process;
@@ -28,6 +29,11 @@ mod workers;
 
 // What a plugin is and does.
 mod compat;
+mod delivery;
 mod loading;
 mod order;
+mod outage;
+mod overflow;
+mod refused;
+mod slow;
 mod telling;
