@@ -5,13 +5,17 @@
 //!
 //! Never: looks at a clock; costs more for series that sent nothing; holds a batch beyond its limits.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use monitor_plugin_api::Sample;
+use monitor_proto::STALE_NAN;
 
 use crate::encode::{self, Point, Protocol, Series, v1, v2};
+use crate::labels;
 use crate::ledger::Reason;
 use crate::sample;
-use crate::series::{SeriesId, View};
+use crate::series::{self, SeriesId, View};
 
 /// What bounds a batch, and whether order is the receiver's business.
 #[derive(Clone, Copy, Debug)]
@@ -61,16 +65,25 @@ struct Known {
     /// The batch in which it has the slot; 0 is none.
     batch: u32,
     slot: u32,
+    /// Its metadata was part of an earlier 1.0 request.
+    told: bool,
+    /// The newest sample is a stale marker.
+    ended: bool,
     newest_ms: i64,
 }
 
-const UNKNOWN: Known = Known { generation: 0, batch: 0, slot: 0, newest_ms: i64::MIN };
+const UNKNOWN: Known = Known { generation: 0, batch: 0, slot: 0, told: false, ended: false, newest_ms: i64::MIN };
+
+/// In 1.0, metadata stands beside the series: it goes with the first batch, and again after so many.
+const METADATA_EVERY: u64 = 150;
 
 /// A series in the current batch.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     series: SeriesId,
     points: u32,
+    /// Its metadata is due.
+    tell: bool,
 }
 
 /// Makes batches, one after the other.
@@ -123,6 +136,30 @@ impl Batcher {
         let Some(of_series) = table.get(series) else {
             return Pushed::Dropped(Reason::UnknownSeries);
         };
+        let newest_ms = self.known(series).newest_ms;
+        if !self.limits.allow_out_of_order && point.timestamp_ms <= newest_ms {
+            let same = point.timestamp_ms == newest_ms;
+            return Pushed::Dropped(if same { Reason::Duplicate } else { Reason::OutOfOrder });
+        }
+        self.put(series, point, &of_series)
+    }
+
+    /// Ends a series: a stale marker goes a millisecond behind its newest sample. `None` where there is nothing to end.
+    pub fn end(&mut self, series: SeriesId, table: &View<'_>) -> Option<Pushed> {
+        let of_series = table.get(series)?;
+        let known = self.known(series);
+        if known.newest_ms == i64::MIN || known.ended {
+            return None;
+        }
+        let point = Point { value: f64::from_bits(STALE_NAN), timestamp_ms: known.newest_ms + 1 };
+        let pushed = self.put(series, point, &of_series);
+        if pushed == Pushed::Taken {
+            self.known(series).ended = true;
+        }
+        Some(pushed)
+    }
+
+    fn known(&mut self, series: SeriesId) -> &mut Known {
         let index = series.index as usize;
         if self.known.len() <= index {
             self.known.resize(index + 1, UNKNOWN);
@@ -131,10 +168,11 @@ impl Batcher {
         if known.generation != series.generation {
             *known = Known { generation: series.generation, ..UNKNOWN };
         }
-        if !self.limits.allow_out_of_order && point.timestamp_ms <= known.newest_ms {
-            let same = point.timestamp_ms == known.newest_ms;
-            return Pushed::Dropped(if same { Reason::Duplicate } else { Reason::OutOfOrder });
-        }
+        known
+    }
+
+    fn put(&mut self, series: SeriesId, point: Point, of_series: &series::Known<'_>) -> Pushed {
+        let known = &mut self.known[series.index as usize];
         let is_new = known.batch != self.batch;
         let mut cost = encode::point_bound(&point, of_series.start_ms);
         if is_new {
@@ -148,8 +186,12 @@ impl Batcher {
             known.batch = self.batch;
             // A batch holds fewer than 2^32 samples, so fewer series as well.
             known.slot = self.slots.len() as u32;
-            self.slots.push(Slot { series, points: 0 });
+            let due = !known.told || self.sequence.is_multiple_of(METADATA_EVERY);
+            let tell = due && of_series.metadata.is_some();
+            known.told = true;
+            self.slots.push(Slot { series, points: 0, tell });
         }
+        known.ended = false;
         known.newest_ms = known.newest_ms.max(point.timestamp_ms);
         self.slots[known.slot as usize].points += 1;
         self.rows.push((known.slot, point));
@@ -226,6 +268,7 @@ impl Batcher {
     fn encode(&mut self, protocol: Protocol, table: &View<'_>) -> u64 {
         self.message.clear();
         let mut duplicates = 0;
+        let mut families = BTreeMap::new();
         let mut rest = self.points.as_mut_slice();
         for slot in &self.slots {
             let (mut points, others) = rest.split_at_mut(slot.points as usize);
@@ -240,9 +283,17 @@ impl Batcher {
             let Some(known) = table.get(slot.series) else { continue };
             let series = Series { labels: known.labels, metadata: known.metadata, start_ms: known.start_ms, points };
             match protocol {
-                Protocol::V1 => v1::series(&mut self.message, &series),
+                Protocol::V1 => {
+                    v1::series(&mut self.message, &series);
+                    if slot.tell {
+                        families.extend(labels::metric(known.labels).zip(known.metadata));
+                    }
+                }
                 Protocol::V2 => self.request_v2.series(&series),
             }
+        }
+        for (metric, metadata) in families {
+            v1::metadata(&mut self.message, metric, metadata);
         }
         if protocol == Protocol::V2 {
             self.request_v2.finish(&mut self.message);

@@ -9,65 +9,83 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use monitor_plugin_api::Sample;
+
 use crate::batch::{Batcher, Limits, Pushed};
 use crate::keep::Kept;
-use crate::ledger::{Ledger, Place, Reason};
+use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::Current;
 use crate::queue::{Drained, ProcessedQueue, Wake};
 use crate::series::{SeriesId, SeriesTable, View};
 
-/// What the thread works with.
-#[derive(Debug)]
-pub struct Batching {
-    /// Where samples come from.
-    pub queue: Arc<ProcessedQueue>,
-    /// Whose they are.
-    pub table: Arc<SeriesTable>,
-    /// Where batches go.
-    pub kept: Arc<Kept>,
-    /// The books.
-    pub ledger: Arc<Ledger>,
-    /// Which message a batch becomes.
-    pub protocol: Arc<Current>,
+/// What bounds batches, and when they are cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
     /// What bounds a batch.
     pub limits: Limits,
     /// PUSH_INTERVAL_S.
     pub push_interval: Duration,
+    /// SERIES_IDLE_S.
+    pub series_idle: Option<Duration>,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Batching {
+    settings: Settings,
+    queue: Arc<ProcessedQueue>,
+    table: Arc<SeriesTable>,
+    kept: Arc<Kept>,
+    ledger: Arc<Ledger>,
+    protocol: Arc<Current>,
+    batcher: Batcher,
+    /// Series that have ended, until the batch with their last sample is cut.
+    ended: Vec<SeriesId>,
+    overflow_limit: Limit,
+    drop_limit: Limit,
 }
 
 impl Batching {
+    /// The stage between `queue` and `kept`, for samples of the series in `table`.
+    pub fn new(
+        settings: Settings,
+        queue: Arc<ProcessedQueue>,
+        table: Arc<SeriesTable>,
+        kept: Arc<Kept>,
+        ledger: Arc<Ledger>,
+        protocol: Arc<Current>,
+    ) -> Self {
+        let (overflow_limit, drop_limit) = (Limit::default(), Limit::default());
+        let (batcher, ended) = (Batcher::new(settings.limits), Vec::new());
+        Batching { settings, queue, table, kept, ledger, protocol, batcher, ended, overflow_limit, drop_limit }
+    }
+
     /// Runs until the queue is closed and empty; the last batch is cut then. The first deadline comes after
     /// `first_push`, so that a fleet that starts at once does not push at once.
-    pub fn run(self, first_push: Duration) {
-        let mut batcher = Batcher::new(self.limits);
+    pub fn run(mut self, first_push: Duration) {
         let mut drained = Drained::default();
-        let mut ended = Vec::new();
-        let (mut overflow_limit, mut drop_limit) = (Limit::default(), Limit::default());
         let mut deadline = Instant::now() + first_push;
+        let mut next_sweep = self.settings.series_idle.map(|idle| Instant::now() + idle);
         loop {
             let wake = self.queue.wait(deadline);
             self.queue.drain(&mut drained);
-            ended.extend(drained.ends.iter().map(|&(_, series)| series));
-            let view = self.table.view();
-            for sample in &drained.samples {
-                let mut pushed = batcher.push(sample, &view);
-                if pushed == Pushed::Full {
-                    self.cut(&mut batcher, &view, &mut overflow_limit);
-                    pushed = batcher.push(sample, &view);
-                }
-                match pushed {
-                    Pushed::Dropped(reason) => self.drop_one(reason, sample.timestamp_ms, &mut drop_limit),
-                    Pushed::Taken | Pushed::Full => self.ledger.transfer(Place::Queued, Place::Batched, 1),
-                }
+            let table = Arc::clone(&self.table);
+            let view = table.view();
+            self.take(&drained, &view);
+            drop(view);
+            if wake == Wake::Deadline {
+                self.sweep(&mut next_sweep);
             }
             if wake != Wake::HalfFull {
-                self.cut(&mut batcher, &view, &mut overflow_limit);
-                deadline = next_deadline(deadline, self.push_interval, Instant::now());
+                self.cut(&table.view());
+                deadline = next_deadline(deadline, self.settings.push_interval, Instant::now());
             }
-            drop(view);
-            if batcher.is_empty() {
-                self.forget(&mut ended);
+            if self.batcher.is_empty() {
+                // No sample of theirs needs their labels any more.
+                for series in self.ended.drain(..) {
+                    table.remove(series);
+                }
             }
             if wake == Wake::Closed {
                 return self.kept.close();
@@ -75,9 +93,63 @@ impl Batching {
         }
     }
 
-    fn drop_one(&self, reason: Reason, timestamp_ms: i64, limit: &mut Limit) {
+    /// Samples and ends, in the order in which they came.
+    fn take(&mut self, drained: &Drained, view: &View<'_>) {
+        let mut taken = 0;
+        for &(before, series) in &drained.ends {
+            drained.samples[taken..before].iter().for_each(|sample| self.put(sample, view));
+            taken = before;
+            self.end(series, view);
+        }
+        drained.samples[taken..].iter().for_each(|sample| self.put(sample, view));
+    }
+
+    fn put(&mut self, sample: &Sample, view: &View<'_>) {
+        let mut pushed = self.batcher.push(sample, view);
+        if pushed == Pushed::Full {
+            self.cut(view);
+            pushed = self.batcher.push(sample, view);
+        }
+        match pushed {
+            Pushed::Dropped(reason) => self.drop_one(reason, sample.timestamp_ms),
+            Pushed::Taken | Pushed::Full => self.ledger.transfer(Place::Queued, Place::Batched, 1),
+        }
+    }
+
+    /// Marks the end of a series, and forgets it once the marker is on its way.
+    fn end(&mut self, series: SeriesId, view: &View<'_>) {
+        let mut pushed = self.batcher.end(series, view);
+        if pushed == Some(Pushed::Full) {
+            self.cut(view);
+            pushed = self.batcher.end(series, view);
+        }
+        if pushed == Some(Pushed::Taken) {
+            self.ledger.collect(Origin::Marker, Place::Batched, 1);
+        }
+        self.ended.push(series);
+    }
+
+    /// Ends the series of which nothing was heard: after SERIES_IDLE_S, or when MAX_SERIES leave no room for others.
+    fn sweep(&mut self, next_sweep: &mut Option<Instant>) {
+        let now = Instant::now();
+        let mut idle = Vec::new();
+        if self.table.was_crowded() {
+            idle = self.table.sweep(true);
+        }
+        if let (Some(due), Some(every)) = (&mut *next_sweep, self.settings.series_idle)
+            && now >= *due
+        {
+            *due = now + every;
+            idle.extend(self.table.sweep(false));
+        }
+        let table = Arc::clone(&self.table);
+        let view = table.view();
+        idle.into_iter().for_each(|series| self.end(series, &view));
+    }
+
+    fn drop_one(&mut self, reason: Reason, timestamp_ms: i64) {
         self.ledger.discard(Place::Queued, reason, 1);
-        if let Some(suppressed) = limit.allow(Instant::now()) {
+        if let Some(suppressed) = self.drop_limit.allow(Instant::now()) {
             let why = match reason {
                 Reason::Duplicate => "its series has a sample of the same millisecond already",
                 Reason::OutOfOrder => {
@@ -90,13 +162,13 @@ impl Batching {
         }
     }
 
-    fn cut(&self, batcher: &mut Batcher, view: &View<'_>, limit: &mut Limit) {
-        let (batch, duplicates) = batcher.cut(self.protocol.get(), view);
+    fn cut(&mut self, view: &View<'_>) {
+        let (batch, duplicates) = self.batcher.cut(self.protocol.get(), view);
         self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
         let Some(batch) = batch else { return };
         let overflow = self.kept.push(batch);
         if overflow.batches > 0
-            && let Some(suppressed) = limit.allow(Instant::now())
+            && let Some(suppressed) = self.overflow_limit.allow(Instant::now())
         {
             tracing::warn!(
                 reason = %Reason::RetryOverflow,
@@ -105,13 +177,6 @@ impl Batching {
                 suppressed,
                 "the oldest waiting batches were dropped to make room: MAX_RETRY_BATCHES or MAX_RETRY_BYTES is reached"
             );
-        }
-    }
-
-    /// Takes series that have ended out of the table, now that no sample of theirs needs its labels.
-    fn forget(&self, ended: &mut Vec<SeriesId>) {
-        for series in ended.drain(..) {
-            self.table.remove(series);
         }
     }
 }

@@ -7,12 +7,13 @@
 //! Never: takes a part of an item; blocks beyond the plugin's timeout; holds a lock while it waits.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use monitor_plugin_api::{Sample, now_ms};
 
-use crate::labels::LabelSet;
+use crate::labels::{self, LabelSet, Rules};
 use crate::ledger::Reason;
 use crate::log::Limit;
 use crate::normalise::{Normaliser, Sink};
@@ -49,6 +50,9 @@ pub struct Intake {
     table: Arc<SeriesTable>,
     metric_default: String,
     service_label: String,
+    rules: Arc<Rules>,
+    /// The run is ending: a handle that goes now ends no series.
+    ending: AtomicBool,
     idle: Mutex<Vec<Scratch>>,
     reject_limits: Mutex<Vec<Limit>>,
     refuse_limit: Mutex<Limit>,
@@ -56,12 +60,20 @@ pub struct Intake {
 
 impl Intake {
     /// The way into `queue`, for samples of the series in `table`.
-    pub fn new(queue: Arc<ProcessedQueue>, table: Arc<SeriesTable>, metric_default: &str, service_label: &str) -> Self {
+    pub fn new(
+        queue: Arc<ProcessedQueue>,
+        table: Arc<SeriesTable>,
+        metric_default: &str,
+        service_label: &str,
+        rules: Rules,
+    ) -> Self {
         Intake {
             queue,
             table,
             metric_default: metric_default.to_owned(),
             service_label: service_label.to_owned(),
+            rules: Arc::new(rules),
+            ending: AtomicBool::new(false),
             idle: Mutex::default(),
             reject_limits: Mutex::new(Reason::ALL.iter().map(|_| Limit::default()).collect()),
             refuse_limit: Mutex::default(),
@@ -114,19 +126,24 @@ impl Intake {
         labels: impl Iterator<Item = (&'a str, &'a str)>,
         metadata: Metadata,
     ) -> Result<SeriesId, Reason> {
-        let mut set = LabelSet::default();
+        let mut set = LabelSet::new(Arc::clone(&self.rules));
         set.start(if metric.is_empty() { &self.metric_default } else { metric })?;
         for (name, value) in labels {
             set.label(name, value)?;
         }
-        Ok(self.table.register(set.encode()?, metadata))
+        self.table.register(set.encode()?, metadata).ok_or(Reason::TooManySeries)
     }
 
     /// Takes back one handle; with the last one, the series ends behind what was sent of it.
     pub fn release(&self, series: SeriesId) {
-        if self.table.release(series) {
+        if self.table.release(series) && !self.ending.load(Relaxed) {
             self.queue.end(series);
         }
+    }
+
+    /// The run is ending: its series go on in the next one, so no handle that goes from now on ends one.
+    pub fn end_of_run(&self) {
+        self.ending.store(true, Relaxed);
     }
 
     fn normalised(
@@ -136,7 +153,7 @@ impl Intake {
     ) -> Result<(), Refused> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut scratch = idle.unwrap_or_else(|| Scratch {
-            normaliser: Normaliser::new(&*self.metric_default, &*self.service_label),
+            normaliser: Normaliser::new(&*self.metric_default, &*self.service_label, Arc::clone(&self.rules)),
             samples: Vec::new(),
             rejected: Vec::new(),
             details: Vec::new(),
@@ -189,8 +206,13 @@ struct Collect<'a> {
 
 impl Sink for Collect<'_> {
     fn sample(&mut self, labels: &[u8], value: f64, timestamp_ms: i64) {
-        let series = self.table.intern(labels);
-        self.samples.push(Sample::from_parts(series.to_number(), value, timestamp_ms));
+        match self.table.intern(labels) {
+            Some(series) => self.samples.push(Sample::from_parts(series.to_number(), value, timestamp_ms)),
+            None => {
+                let shown: String = labels::display(labels).chars().take(150).collect();
+                self.reject(Reason::TooManySeries, format_args!("{shown}: MAX_SERIES are known already"));
+            }
+        }
     }
 
     fn reject(&mut self, reason: Reason, detail: fmt::Arguments<'_>) {
@@ -212,7 +234,17 @@ mod tests {
     fn intake(capacity: usize) -> (Intake, Arc<ProcessedQueue>, Arc<Ledger>) {
         let ledger = Arc::new(Ledger::default());
         let queue = Arc::new(ProcessedQueue::new(capacity, Arc::clone(&ledger)));
-        (Intake::new(Arc::clone(&queue), Arc::default(), "default_metric", "monitor"), queue, ledger)
+        (
+            Intake::new(
+                Arc::clone(&queue),
+                Arc::new(SeriesTable::new(1000)),
+                "default_metric",
+                "monitor",
+                Rules::default(),
+            ),
+            queue,
+            ledger,
+        )
     }
 
     fn record(labels: &[(&'static str, &'static str)]) -> Record<'static, Vec<(&'static str, &'static str)>> {

@@ -202,8 +202,7 @@ mod tests {
 
     /// A batch of ten bytes and as many samples as its number.
     fn batch(ledger: &Ledger, sequence: u64) -> Batch {
-        ledger.collect(Origin::Plugin, sequence);
-        ledger.transfer(Place::Queued, Place::Batched, sequence);
+        ledger.collect(Origin::Plugin, Place::Batched, sequence);
         let body = Bytes::from_static(&[0; 10]);
         Batch {
             body,

@@ -6,19 +6,37 @@
 //!
 //! Never: allocates once its buffers have grown; changes a name or a value.
 
+use std::sync::Arc;
+
 use monitor_proto::NAME_LABEL;
 
 use crate::ledger::Reason;
 
-/// Longest label name or value that is sent, in bytes; receivers commonly refuse far shorter ones.
-pub const MAX_LABEL_BYTES: usize = 64 * 1024;
+/// Longest label name that is sent, in bytes; receivers commonly refuse far shorter ones.
+pub const MAX_NAME_BYTES: usize = 64 * 1024;
 
 /// Most labels that one series may have, its name included.
 pub const MAX_LABELS: usize = 256;
 
+/// What the operator's settings say about labels.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// EXTERNAL_LABELS: every series gets those that it has not itself.
+    pub external: Vec<(String, String)>,
+    /// MAX_LABEL_VALUE_BYTES.
+    pub max_value_bytes: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules { external: Vec::new(), max_value_bytes: 64 * 1024 }
+    }
+}
+
 /// Collects one series' labels and encodes them. Kept and reused by its owner.
 #[derive(Debug, Default)]
 pub struct LabelSet {
+    rules: Arc<Rules>,
     text: String,
     /// (start of the name, start of the value, end of the value) within `text`.
     pairs: Vec<(u32, u32, u32)>,
@@ -26,6 +44,16 @@ pub struct LabelSet {
 }
 
 impl LabelSet {
+    /// A set that obeys these rules.
+    pub fn new(rules: Arc<Rules>) -> Self {
+        LabelSet { rules, ..LabelSet::default() }
+    }
+
+    /// The longest value that is taken, in bytes.
+    pub fn max_value_bytes(&self) -> usize {
+        self.rules.max_value_bytes
+    }
+
     /// Begins a new series of this metric.
     ///
     /// # Errors
@@ -55,13 +83,13 @@ impl LabelSet {
     }
 
     fn add(&mut self, name: &str, value: &str) -> Result<(), Reason> {
-        if name.len() > MAX_LABEL_BYTES || value.len() > MAX_LABEL_BYTES {
+        if name.len() > MAX_NAME_BYTES || value.len() > self.rules.max_value_bytes {
             return Err(Reason::LabelTooLong);
         }
         if self.pairs.len() == MAX_LABELS {
             return Err(Reason::TooManyLabels);
         }
-        // Bounded by MAX_LABELS * 2 * MAX_LABEL_BYTES (32 MiB), far inside u32.
+        // Bounded by MAX_LABELS pairs of at most 64 KiB and 1 MiB (272 MiB), inside u32.
         let start = self.text.len() as u32;
         self.text.push_str(name);
         let middle = self.text.len() as u32;
@@ -70,11 +98,24 @@ impl LabelSet {
         Ok(())
     }
 
-    /// The canonical bytes of what was collected.
+    fn add_external(&mut self) -> Result<(), Reason> {
+        let rules = Arc::clone(&self.rules);
+        let own = self.pairs.len();
+        for (name, value) in rules.external.iter().filter(|(_, value)| !value.is_empty()) {
+            let is_name = |p: &(u32, u32, u32)| self.text[p.0 as usize..p.1 as usize] == **name;
+            if !self.pairs[..own].iter().any(is_name) {
+                self.add(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The canonical bytes of what was collected, and of the external labels.
     ///
     /// # Errors
     /// [`Reason::RepeatedLabel`] when a name was given twice.
     pub fn encode(&mut self) -> Result<&[u8], Reason> {
+        self.add_external()?;
         let text = self.text.as_str();
         let name = |p: &(u32, u32, u32)| &text[p.0 as usize..p.1 as usize];
         self.pairs.sort_unstable_by(|a, b| name(a).cmp(name(b)));
@@ -99,6 +140,11 @@ pub fn pairs(mut encoded: &[u8]) -> impl Iterator<Item = (&str, &str)> {
         let value = take_field(&mut label)?;
         Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
     })
+}
+
+/// The metric's name within canonical label bytes.
+pub fn metric(encoded: &[u8]) -> Option<&str> {
+    pairs(encoded).find(|(name, _)| *name == NAME_LABEL).map(|(_, metric)| metric)
 }
 
 /// `metric{a="b",…}` as people write it, for logs.
@@ -207,6 +253,18 @@ mod tests {
     }
 
     #[test]
+    fn external_labels_override_nothing() {
+        let external = [("a", "outer"), ("host", "h1"), ("none", "")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let mut set = LabelSet::new(Arc::new(Rules { external: external.to_vec(), max_value_bytes: 5 }));
+        set.start("m").unwrap();
+        set.label("a", "own").unwrap();
+        assert_eq!(display(set.encode().unwrap()), r#"m{a="own",host="h1"}"#);
+        set.start("m").unwrap();
+        assert_eq!(display(set.encode().unwrap()), r#"m{a="outer",host="h1"}"#);
+        assert_eq!(set.label("b", "longer"), Err(Reason::LabelTooLong));
+    }
+
+    #[test]
     fn upper_case_sorts_before_the_metric_name() {
         let bytes = encode("m", &[("Zone", "x"), ("a", "y")]).unwrap();
         let names: Vec<_> = pairs(&bytes).map(|(name, _)| name).collect();
@@ -215,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_series_has_its_reason() {
-        let long = "x".repeat(MAX_LABEL_BYTES + 1);
+        let long = "x".repeat(MAX_NAME_BYTES + 1);
         for (metric, labels, reason) in [
             ("", vec![], Reason::InvalidMetricName),
             ("9m", vec![], Reason::InvalidMetricName),

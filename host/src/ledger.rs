@@ -36,6 +36,8 @@ counted_enum! {
     Origin {
         /// The plugin sent it.
         Plugin = "plugin",
+        /// A stale marker of ours, which ends a series.
+        Marker = "marker",
     }
 }
 
@@ -74,10 +76,12 @@ counted_enum! {
         InvalidLabelValue = "invalid_label_value",
         /// The same label twice.
         RepeatedLabel = "repeated_label",
-        /// A label's name or value is longer than 64 KiB.
+        /// A label's name is longer than 64 KiB, or its value longer than MAX_LABEL_VALUE_BYTES.
         LabelTooLong = "label_too_long",
         /// More than 256 labels.
         TooManyLabels = "too_many_labels",
+        /// A sample of a new series while MAX_SERIES are known.
+        TooManySeries = "too_many_series",
         /// A sample of a series that was never registered or has ended.
         UnknownSeries = "unknown_series",
         /// A second sample of the same series and millisecond.
@@ -86,6 +90,8 @@ counted_enum! {
         OutOfOrder = "out_of_order",
         /// Pushed out of the retry queue by MAX_RETRY_BATCHES or MAX_RETRY_BYTES.
         RetryOverflow = "retry_overflow",
+        /// Older than MAX_SAMPLE_AGE_S before it could be delivered.
+        TooOld = "too_old",
         /// The receiver refused it for good.
         Refused = "refused",
         /// A receiver of 2.0 accepted the request and said that it wrote less than was in it.
@@ -106,10 +112,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// `samples` came into being: they are in the processed queue now.
-    pub fn collect(&self, origin: Origin, samples: u64) {
+    /// `samples` came into being, in this place.
+    pub fn collect(&self, origin: Origin, place: Place, samples: u64) {
         self.collected[origin as usize].fetch_add(samples, Relaxed);
-        self.places[Place::Queued as usize].fetch_add(samples, Relaxed);
+        self.places[place as usize].fetch_add(samples, Relaxed);
     }
 
     /// `samples` came into being and could not be used.
@@ -209,7 +215,7 @@ mod tests {
     #[test]
     fn a_sample_is_in_one_place_at_a_time() {
         let ledger = Ledger::default();
-        ledger.collect(Origin::Plugin, 10);
+        ledger.collect(Origin::Plugin, Place::Queued, 10);
         ledger.collect_dropped(Origin::Plugin, Reason::NoValue, 1);
         ledger.transfer(Place::Queued, Place::Batched, 10);
         ledger.discard(Place::Batched, Reason::Duplicate, 2);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use monitor_host::cli::{self, Action};
-use monitor_host::config::{self, Config};
+use monitor_host::config::{self, Config, environment};
 use monitor_host::{log, receive, run};
 
 /// The configuration can't be used.
@@ -11,7 +11,6 @@ const BAD_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
     let action = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let environment = |name: &str| std::env::var_os(name);
     match action {
         Action::Receive(flags) => match receive::options(&flags) {
             Ok(options) => receive::run(options),

@@ -18,10 +18,11 @@ use monitor_plugin_api::abi::RawQueueStats;
 use tokio::sync::watch;
 
 use crate::batch::Limits;
-use crate::batching::Batching;
+use crate::batching::{Batching, Settings};
 use crate::config::Config;
 use crate::intake::Intake;
 use crate::keep::{Bounds, Kept};
+use crate::labels::Rules;
 use crate::ledger::{Ledger, Place, Reason};
 use crate::negotiate::{Current, Negotiation};
 use crate::plugin::{HostSettings, Library, LoadError, Plugin, Worker, WorkerError};
@@ -69,6 +70,7 @@ pub struct Pipeline {
     /// The books of this run.
     pub ledger: Arc<Ledger>,
     plugin: Arc<Plugin>,
+    intake: Arc<Intake>,
     endings: Receiver<Ended>,
     processed: Arc<ProcessedQueue>,
     batching: Option<JoinHandle<()>>,
@@ -84,15 +86,22 @@ impl Pipeline {
     /// See [`StartError`]; nothing runs then.
     pub fn start(config: &Config, library: &Library, path: &std::path::Path) -> Result<Self, StartError> {
         let ledger = Arc::new(Ledger::default());
-        let table = Arc::new(SeriesTable::default());
+        let table = Arc::new(SeriesTable::new(config.max_series.get()));
 
         // get_power ─▶ raw queue ─▶ process_data: within the plugin, which knows only the intake
         let processed = Arc::new(ProcessedQueue::new(config.proc_queue_size.get(), Arc::clone(&ledger)));
-        let intake =
-            Intake::new(Arc::clone(&processed), Arc::clone(&table), &config.metric_default, &config.service_label);
+        let rules =
+            Rules { external: config.external_labels.clone(), max_value_bytes: config.max_label_value_bytes.get() };
+        let intake = Arc::new(Intake::new(
+            Arc::clone(&processed),
+            Arc::clone(&table),
+            &config.metric_default,
+            &config.service_label,
+            rules,
+        ));
         let settings =
             HostSettings { scrape_interval: config.scrape_interval, raw_queue_size: config.raw_queue_size.get() };
-        let plugin = Arc::new(library.create(path, Arc::new(intake), settings)?);
+        let plugin = Arc::new(library.create(path, Arc::clone(&intake), settings)?);
 
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
@@ -103,15 +112,15 @@ impl Pipeline {
             allow_out_of_order: config.allow_out_of_order,
         };
         let protocol = Arc::new(Current::new(Negotiation::new(config.remote_write_protocol).current()));
-        let batching = Batching {
-            queue: Arc::clone(&processed),
+        let settings = Settings { limits, push_interval: config.push_interval, series_idle: config.series_idle };
+        let batching = Batching::new(
+            settings,
+            Arc::clone(&processed),
             table,
-            kept: Arc::clone(&kept),
-            ledger: Arc::clone(&ledger),
-            protocol: Arc::clone(&protocol),
-            limits,
-            push_interval: config.push_interval,
-        };
+            Arc::clone(&kept),
+            Arc::clone(&ledger),
+            Arc::clone(&protocol),
+        );
 
         // kept ─▶ receiver
         let target = Target {
@@ -119,6 +128,8 @@ impl Pipeline {
             shown_url: config.url_for_log(),
             timeout: config.remote_write_timeout,
             protocol: config.remote_write_protocol,
+            retry_on: config.retry_on_http.clone(),
+            max_age: config.max_sample_age,
         };
         let (finish_by, time_is_up) = watch::channel(None);
         let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), protocol, time_is_up)?;
@@ -129,7 +140,7 @@ impl Pipeline {
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         start_worker(Worker::ProcessData, &plugin, events.clone())?;
         start_worker(Worker::GetPower, &plugin, events)?;
-        Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by })
+        Ok(Pipeline { ledger, plugin, intake, endings, processed, batching, kept, sender, finish_by })
     }
 
     /// Tells when a thread has ended.
@@ -145,6 +156,7 @@ impl Pipeline {
         // The workers get half of the time, so that there is some left to deliver what they gave.
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
+        self.intake.end_of_run();
         self.plugin.stop(Worker::GetPower);
         self.collect(&mut ended, &[Worker::GetPower], now + left / 4);
         if !has_ended(&ended, Worker::GetPower) {

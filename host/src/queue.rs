@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use monitor_plugin_api::Sample;
 
-use crate::ledger::{Ledger, Origin, Reason};
+use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::series::SeriesId;
 
 /// However few items they came in, the queue holds no more samples than this (24 MiB), one item aside.
@@ -108,7 +108,7 @@ impl ProcessedQueue {
             return Ok(());
         }
         let was_half_full = self.is_half_full(&state);
-        self.ledger.collect(Origin::Plugin, samples.len() as u64);
+        self.ledger.collect(Origin::Plugin, Place::Queued, samples.len() as u64);
         state.waiting.samples.extend_from_slice(samples);
         state.items += 1;
         if !was_half_full && self.is_half_full(&state) {

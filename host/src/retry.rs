@@ -29,11 +29,12 @@ pub enum Verdict {
     Refused,
 }
 
-/// What a status means.
-pub fn judge(status: u16) -> Verdict {
+/// What a status means. `also` are refusals that are to be tried again (RETRY_ON_HTTP).
+pub fn judge(status: u16, also: &[u16]) -> Verdict {
     match status {
         200..=299 => Verdict::Delivered,
         429 | 500..=599 => Verdict::Retry,
+        _ if also.contains(&status) => Verdict::Retry,
         _ => Verdict::Refused,
     }
 }
@@ -94,9 +95,15 @@ mod tests {
             (&[100, 301, 302, 304, 400, 401, 403, 404, 413, 415, 499, 600], Verdict::Refused),
         ] {
             for &status in statuses {
-                assert_eq!(judge(status), verdict, "{status}");
+                assert_eq!(judge(status, &[]), verdict, "{status}");
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_may_be_tried_again() {
+        assert_eq!(judge(401, &[401, 403]), Verdict::Retry);
+        assert_eq!(judge(400, &[401, 403]), Verdict::Refused);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use monitor_plugin_api::now_ms;
 use monitor_proto::{
     CONTENT_ENCODING, EXEMPLARS_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, SAMPLES_WRITTEN_HEADER, VERSION_HEADER,
 };
@@ -42,6 +43,10 @@ pub struct Target {
     pub timeout: Duration,
     /// REMOTE_WRITE_PROTOCOL.
     pub protocol: Choice,
+    /// RETRY_ON_HTTP.
+    pub retry_on: Vec<u16>,
+    /// MAX_SAMPLE_AGE_S.
+    pub max_age: Option<Duration>,
 }
 
 /// Why there can be no sender.
@@ -63,6 +68,7 @@ pub struct Sender {
     finish_by: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
     failure_limit: Limit,
+    age_limit: Limit,
     delivered_any: bool,
 }
 
@@ -109,6 +115,7 @@ impl Sender {
             finish_by,
             backoff,
             failure_limit,
+            age_limit: Limit::default(),
             delivered_any: false,
         })
     }
@@ -117,6 +124,9 @@ impl Sender {
     pub fn run(mut self) {
         let mut not_before = None;
         while let Taken::Batch(mut batch) = self.kept.take(not_before) {
+            if self.is_too_old(&batch) {
+                continue;
+            }
             not_before = loop {
                 // Cut before the receiver was found out, perhaps.
                 if batch.protocol == Protocol::V2 && self.negotiation.current() == Protocol::V1 {
@@ -132,6 +142,26 @@ impl Sender {
                 }
             };
         }
+    }
+
+    /// Drops a batch that has outlived MAX_SAMPLE_AGE_S.
+    fn is_too_old(&mut self, batch: &Batch) -> bool {
+        let Some(max_age) = self.target.max_age else { return false };
+        let age_ms = now_ms().saturating_sub(batch.time_range_ms.1);
+        if age_ms <= i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX) {
+            return false;
+        }
+        self.ledger.discard(Place::InFlight, Reason::TooOld, batch.samples);
+        if let Some(suppressed) = self.age_limit.allow(Instant::now()) {
+            tracing::warn!(
+                reason = %Reason::TooOld,
+                samples = batch.samples,
+                age_s = age_ms / 1000,
+                suppressed,
+                "a batch was dropped: its newest sample is older than MAX_SAMPLE_AGE_S"
+            );
+        }
+        true
     }
 
     /// The same samples as 1.0; none, and then they are in the ledger, if our own bytes can't be read.
@@ -215,7 +245,7 @@ impl Sender {
         };
         let verdict = match answer {
             _ if not_understood => Verdict::Refused,
-            Answer::Status(status, _) => retry::judge(status),
+            Answer::Status(status, _) => retry::judge(status, &self.target.retry_on),
             Answer::Broken | Answer::Unreachable => Verdict::Retry,
         };
         let written = match answer {

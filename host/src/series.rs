@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
@@ -55,6 +55,8 @@ struct Entry {
     start_ms: i64,
     handles: AtomicU32,
     generation: u32,
+    /// Whether anything was heard of it since the last sweep.
+    used: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -68,29 +70,51 @@ struct Inner {
 }
 
 /// All series of this run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SeriesTable {
     inner: RwLock<Inner>,
+    max_series: usize,
+    /// A series was refused since the last look.
+    crowded: AtomicBool,
 }
 
 impl SeriesTable {
-    /// The series with these canonical labels; a new one if there is none yet.
-    pub fn intern(&self, labels: &[u8]) -> SeriesId {
-        let known = self.read().find(labels);
-        known.unwrap_or_else(|| self.write().intern(labels))
+    /// A table for so many series (MAX_SERIES).
+    pub fn new(max_series: usize) -> Self {
+        SeriesTable { inner: RwLock::default(), max_series, crowded: AtomicBool::new(false) }
+    }
+
+    /// The series with these canonical labels; a new one if there is none yet, or `None` if there are too many.
+    pub fn intern(&self, labels: &[u8]) -> Option<SeriesId> {
+        {
+            let inner = self.read();
+            if let Some(id) = inner.find(labels) {
+                inner.entries[id.index as usize].touch();
+                return Some(id);
+            }
+        }
+        self.make_room_for_one(&mut self.write(), labels)
+    }
+
+    fn make_room_for_one(&self, inner: &mut Inner, labels: &[u8]) -> Option<SeriesId> {
+        if inner.by_labels.len() >= self.max_series && inner.find(labels).is_none() {
+            self.crowded.store(true, Relaxed);
+            return None;
+        }
+        Some(inner.intern(labels))
     }
 
     /// As [`intern`](Self::intern), and counts one handle. Metadata replaces what was declared before.
-    pub fn register(&self, labels: &[u8], metadata: Metadata) -> SeriesId {
+    pub fn register(&self, labels: &[u8], metadata: Metadata) -> Option<SeriesId> {
         let mut inner = self.write();
-        let id = inner.intern(labels);
+        let id = self.make_room_for_one(&mut inner, labels)?;
         let metadata = (metadata != Metadata::default()).then(|| inner.share(metadata));
         let entry = &mut inner.entries[id.index as usize];
         entry.handles.fetch_add(1, Relaxed);
         if metadata.is_some() {
             entry.metadata = metadata;
         }
-        id
+        Some(id)
     }
 
     /// Notes when the counter behind a series was last zero, in milliseconds since the Unix epoch; 0 is not known.
@@ -132,6 +156,28 @@ impl SeriesTable {
         true
     }
 
+    /// Whether a series was refused since this was last asked.
+    pub fn was_crowded(&self) -> bool {
+        self.crowded.swap(false, Relaxed)
+    }
+
+    /// The series of which nothing was heard since the last sweep. With `without_handle`, only those that nobody holds.
+    pub fn sweep(&self, without_handle: bool) -> Vec<SeriesId> {
+        let inner = self.read();
+        let mut idle = Vec::new();
+        for (index, entry) in inner.entries.iter().enumerate() {
+            if without_handle && entry.handles.load(Relaxed) > 0 {
+                continue;
+            }
+            // A place without labels has no tenant.
+            if !entry.used.swap(false, Relaxed) && !entry.labels.is_empty() {
+                // As `intern`, which gave it.
+                idle.push(SeriesId { index: index as u32, generation: entry.generation });
+            }
+        }
+        idle
+    }
+
     /// How many series there are.
     pub fn len(&self) -> usize {
         self.read().by_labels.len()
@@ -154,6 +200,15 @@ impl SeriesTable {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn touch(&self) {
+        // Reading first keeps the line shared between the threads.
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
     }
 }
 
@@ -189,6 +244,7 @@ impl Inner {
                 start_ms: 0,
                 handles: AtomicU32::new(0),
                 generation: 0,
+                used: AtomicBool::new(true),
             };
             self.entries.push(entry);
             // 2^32 series of one byte would not fit into memory.
@@ -196,6 +252,7 @@ impl Inner {
         });
         let entry = &mut self.entries[index as usize];
         entry.labels = labels.into();
+        entry.touch();
         let generation = entry.generation;
         let (entries, hasher) = (&self.entries, &self.hasher);
         let hash = |&index: &u32| hasher.hash_one(&*entries[index as usize].labels);
@@ -214,9 +271,10 @@ impl View<'_> {
         self.get(id).map(|known| known.labels)
     }
 
-    /// All that is known of a series, or `None` if it has ended or never was.
+    /// All that is known of a series, which counts as a sign of life, or `None` if it has ended or never was.
     pub fn get(&self, id: SeriesId) -> Option<Known<'_>> {
         let entry = self.0.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?;
+        entry.touch();
         Some(Known { labels: &entry.labels, metadata: entry.metadata.as_deref(), start_ms: entry.start_ms })
     }
 }
@@ -238,10 +296,10 @@ mod tests {
 
     #[test]
     fn the_same_labels_are_the_same_series() {
-        let table = SeriesTable::default();
-        let one = table.intern(b"one");
-        assert_ne!(one, table.intern(b"two"));
-        assert_eq!(one, table.register(b"one", Metadata::default()));
+        let table = SeriesTable::new(100);
+        let one = table.intern(b"one").unwrap();
+        assert_ne!(Some(one), table.intern(b"two"));
+        assert_eq!(Some(one), table.register(b"one", Metadata::default()));
         assert_eq!(SeriesId::from_number(one.to_number()), one);
         assert_eq!(table.view().labels(one), Some(&b"one"[..]));
         assert_eq!(table.len(), 2);
@@ -249,17 +307,17 @@ mod tests {
 
     #[test]
     fn the_last_handle_ends_a_series() {
-        let table = SeriesTable::default();
+        let table = SeriesTable::new(100);
         let help = Metadata { help: "h".into(), ..Metadata::default() };
-        let id = table.register(b"s", help.clone());
-        assert_eq!(table.register(b"s", Metadata::default()), id);
+        let id = table.register(b"s", help.clone()).unwrap();
+        assert_eq!(table.register(b"s", Metadata::default()), Some(id));
         assert_eq!(table.view().get(id).unwrap().metadata, Some(&help));
         assert!(!table.release(id));
         assert!(table.release(id));
         assert!(!table.release(id), "no handle is left to give back");
         assert!(table.remove(id));
         assert_eq!(table.view().labels(id), None);
-        let next = table.intern(b"t");
+        let next = table.intern(b"t").unwrap();
         assert_eq!((next.index, next.generation), (id.index, id.generation + 1));
         assert!(!table.remove(id));
         assert_eq!(table.len(), 1);
@@ -267,11 +325,29 @@ mod tests {
 
     #[test]
     fn a_series_registered_again_in_time_stays() {
-        let table = SeriesTable::default();
-        let id = table.register(b"s", Metadata::default());
+        let table = SeriesTable::new(100);
+        let id = table.register(b"s", Metadata::default()).unwrap();
         assert!(table.release(id));
         table.register(b"s", Metadata::default());
         assert!(!table.remove(id));
         assert_eq!(table.view().labels(id), Some(&b"s"[..]));
+    }
+
+    #[test]
+    fn the_bound_holds_and_idle_series_make_room() {
+        let table = SeriesTable::new(2);
+        let held = table.register(b"held", Metadata::default()).unwrap();
+        let idle = table.intern(b"idle").unwrap();
+        assert!(!table.was_crowded());
+        assert_eq!(table.intern(b"third"), None);
+        assert_eq!(table.intern(b"idle"), Some(idle));
+        assert!(table.was_crowded() && !table.was_crowded());
+        assert_eq!(table.sweep(true), []);
+        assert_eq!(table.sweep(true), [idle]);
+        assert_eq!(table.sweep(false), [idle], "the held one was not looked at before");
+        assert_eq!(table.sweep(false), [held, idle]);
+        assert!(table.remove(idle));
+        assert!(table.intern(b"third").is_some());
+        assert_eq!(table.register(b"fourth", Metadata::default()), None);
     }
 }

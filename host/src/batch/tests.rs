@@ -15,7 +15,7 @@ fn series(table: &SeriesTable, name: &str) -> SeriesId {
     let mut set = LabelSet::default();
     set.start("m").unwrap();
     set.label("name", name).unwrap();
-    table.register(set.encode().unwrap(), Metadata::default())
+    table.register(set.encode().unwrap(), Metadata::default()).unwrap()
 }
 
 fn at(series: SeriesId, offset_ms: i64, value: f64) -> Sample {
@@ -36,7 +36,7 @@ fn read(batch: &Batch) -> BTreeMap<String, Vec<(i64, f64)>> {
 
 #[test]
 fn samples_of_a_series_are_merged_in_order() {
-    let table = SeriesTable::default();
+    let table = SeriesTable::new(1000);
     let (a, b) = (series(&table, "a"), series(&table, "b"));
     let view = table.view();
     let mut batcher = Batcher::new(LIMITS);
@@ -55,7 +55,7 @@ fn samples_of_a_series_are_merged_in_order() {
 
 #[test]
 fn order_holds_across_batches() {
-    let table = SeriesTable::default();
+    let table = SeriesTable::new(1000);
     let a = series(&table, "a");
     let view = table.view();
     let mut batcher = Batcher::new(LIMITS);
@@ -68,7 +68,7 @@ fn order_holds_across_batches() {
 
 #[test]
 fn strangers_and_absurd_moments_are_dropped() {
-    let table = SeriesTable::default();
+    let table = SeriesTable::new(1000);
     let a = series(&table, "a");
     let mut batcher = Batcher::new(LIMITS);
     let absurd = Sample::from_parts(a.to_number(), 1.0, 17);
@@ -84,7 +84,7 @@ fn strangers_and_absurd_moments_are_dropped() {
 
 #[test]
 fn the_limits_hold_and_lose_nothing() {
-    let table = SeriesTable::default();
+    let table = SeriesTable::new(1000);
     let ids: Vec<_> = (0..50).map(|i| series(&table, &format!("{i:0>60}"))).collect();
     let view = table.view();
     let mut batcher = Batcher::new(Limits { max_samples: 7, max_bytes: 500, ..LIMITS });
@@ -103,7 +103,7 @@ fn the_limits_hold_and_lose_nothing() {
 
 #[test]
 fn a_sample_longer_than_the_limit_goes_alone() {
-    let table = SeriesTable::default();
+    let table = SeriesTable::new(1000);
     let long = series(&table, &"x".repeat(5000));
     let mut batcher = Batcher::new(Limits { max_bytes: 100, ..LIMITS });
     assert_eq!(batcher.push(&at(long, 0, 1.0), &table.view()), Pushed::Taken);
@@ -113,12 +113,55 @@ fn a_sample_longer_than_the_limit_goes_alone() {
 
 #[test]
 fn nan_is_canonical() {
-    let table = SeriesTable::default();
+    let table = SeriesTable::new(1000);
     let a = series(&table, "a");
     let mut batcher = Batcher::new(LIMITS);
     batcher.push(&at(a, 0, f64::from_bits(monitor_proto::STALE_NAN)), &table.view());
     let batch = batcher.cut(V1, &table.view()).0.unwrap();
     assert_eq!(read(&batch)["a"][0].1.to_bits(), monitor_proto::NORMAL_NAN);
+}
+
+#[test]
+fn an_end_is_one_stale_marker_behind_the_newest_sample() {
+    let table = SeriesTable::new(1000);
+    let (a, silent) = (series(&table, "a"), series(&table, "silent"));
+    let view = table.view();
+    let mut batcher = Batcher::new(LIMITS);
+    batcher.push(&at(a, 10, 1.0), &view);
+    assert_eq!(batcher.end(a, &view), Some(Pushed::Taken));
+    assert_eq!(batcher.end(a, &view), None, "it has ended already");
+    assert_eq!(batcher.end(silent, &view), None, "it has sent nothing");
+    let points = read(&batcher.cut(V1, &view).0.unwrap())["a"].clone();
+    assert_eq!((points[0], points[1].0), ((10, 1.0), 11));
+    assert_eq!(points[1].1.to_bits(), monitor_proto::STALE_NAN);
+    // It comes back to life.
+    assert_eq!(batcher.push(&at(a, 12, 2.0), &view), Pushed::Taken);
+    assert_eq!(batcher.end(a, &view), Some(Pushed::Taken));
+}
+
+#[test]
+fn metadata_goes_with_the_first_request_of_1_0_and_with_each_of_2_0() {
+    let table = SeriesTable::new(1000);
+    let mut set = LabelSet::default();
+    set.start("watts").unwrap();
+    let declared = Metadata { kind: 2, help: "Power.".into(), unit: "watts".into() };
+    let id = table.register(set.encode().unwrap(), declared).unwrap();
+    table.set_start(id, 77);
+    let mut batcher = Batcher::new(LIMITS);
+    let mut cut = |offset, protocol| {
+        batcher.push(&at(id, offset, 1.0), &table.view());
+        let batch = batcher.cut(protocol, &table.view()).0.unwrap();
+        assert_eq!(batch.protocol, protocol);
+        snap::raw::Decoder::new().decompress_vec(&batch.body).unwrap()
+    };
+    let first = WriteRequest::decode(cut(0, V1).as_slice()).unwrap();
+    assert_eq!(first.metadata[0].metric_family_name, "watts");
+    assert_eq!(WriteRequest::decode(cut(1, V1).as_slice()).unwrap().metadata, []);
+    for offset in 2..4 {
+        let request = monitor_proto::v2::Request::decode(cut(offset, Protocol::V2).as_slice()).unwrap();
+        assert_eq!(request.timeseries[0].metadata.as_ref().unwrap().r#type, 2);
+        assert_eq!(request.timeseries[0].samples[0].start_timestamp, 77);
+    }
 }
 
 proptest! {
@@ -128,7 +171,7 @@ proptest! {
         max_samples in 1usize..50,
         allow_out_of_order: bool,
     ) {
-        let table = SeriesTable::default();
+        let table = SeriesTable::new(1000);
         let ids: Vec<_> = (0..5).map(|i| series(&table, &i.to_string())).collect();
         let view = table.view();
         let mut batcher = Batcher::new(Limits { max_samples, allow_out_of_order, ..LIMITS });

@@ -274,6 +274,92 @@ impl Kind for MetricName {
     }
 }
 
+/// A duration in seconds, fractions allowed, that may be left out.
+pub(crate) struct OptionalSeconds {
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Accepts for OptionalSeconds {
+    fn accepts(&self) -> String {
+        format!("a number from {} to {}", self.min, self.max)
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "SECONDS"
+    }
+}
+
+impl Kind for OptionalSeconds {
+    type Value = Option<Duration>;
+
+    fn parse(&self, text: &str) -> Result<Option<Duration>, &'static str> {
+        match text {
+            "" => Ok(None),
+            text => Seconds { min: self.min, max: self.max }.parse(text).map(Some),
+        }
+    }
+}
+
+/// Statuses of HTTP, separated by commas.
+pub(crate) struct Statuses;
+
+impl Accepts for Statuses {
+    fn accepts(&self) -> String {
+        "statuses from 300 to 499, separated by commas, such as 401,403".to_owned()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "STATUSES"
+    }
+}
+
+impl Kind for Statuses {
+    type Value = Vec<u16>;
+
+    fn parse(&self, text: &str) -> Result<Vec<u16>, &'static str> {
+        let status = |text: &str| text.trim().parse().ok().filter(|status| (300..500).contains(status));
+        let given = text.split(',').filter(|text| !text.trim().is_empty());
+        given.map(|text| status(text).ok_or("not a list of statuses that are refusals")).collect()
+    }
+}
+
+/// Labels for every series: `a=b,c=${HOSTNAME}`. Variables are expanded by whoever has the environment.
+pub(crate) struct Labels;
+
+impl Accepts for Labels {
+    fn accepts(&self) -> String {
+        "labels such as site=berlin,host=${HOSTNAME}".to_owned()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "LABELS"
+    }
+}
+
+impl Kind for Labels {
+    type Value = Vec<(String, String)>;
+
+    fn parse(&self, text: &str) -> Result<Self::Value, &'static str> {
+        let mut labels: Self::Value = Vec::new();
+        for label in text.split(',').map(str::trim).filter(|label| !label.is_empty()) {
+            let (name, value) = label.split_once('=').ok_or("a label without =")?;
+            let (name, value) = (name.trim(), value.trim());
+            if !crate::labels::is_label_name(name) || name.starts_with("__") {
+                return Err("not the name of a label");
+            }
+            if labels.iter().any(|(other, _)| other == name) {
+                return Err("a label given twice");
+            }
+            if value.matches("${").count() != value.matches('}').count() {
+                return Err("a ${ without its }");
+            }
+            labels.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(labels)
+    }
+}
+
 /// The value of a label.
 pub(crate) struct LabelValue;
 

@@ -32,7 +32,12 @@ impl Config {
     /// `|name| std::env::var_os(name)`.
     pub fn load(flags: &ArgMatches, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
         let mut reader = Reader { flags, env: &env, mistakes: Vec::new() };
-        Config::read(&mut reader).ok_or(Mistakes(reader.mistakes))
+        let config = Config::read(&mut reader).and_then(|mut config| {
+            let labels = std::mem::take(&mut config.external_labels);
+            config.external_labels = reader.expand(&vars::EXTERNAL_LABELS, labels)?;
+            Some(config)
+        });
+        config.ok_or(Mistakes(reader.mistakes))
     }
 
     /// The receiver's URL without its credentials and its query.
@@ -110,6 +115,28 @@ impl Reader<'_> {
         }
     }
 
+    /// Puts the values of variables in the places of `${NAME}`.
+    fn expand(&mut self, var: &Var, labels: Vec<(String, String)>) -> Option<Vec<(String, String)>> {
+        let mut expanded = Vec::with_capacity(labels.len());
+        for (label, value) in labels {
+            let mut text = String::new();
+            let mut rest = value.as_str();
+            while let Some((before, name, after)) = placeholder(rest) {
+                let Some(found) = (self.env)(name).and_then(|found| found.into_string().ok()) else {
+                    let (by_flag, _) = self.given(var);
+                    self.mistakes.push(mistake(var, by_flag, &value, "names a variable that is not set, or not UTF-8"));
+                    return None;
+                };
+                text.push_str(before);
+                text.push_str(&found);
+                rest = after;
+            }
+            text.push_str(rest);
+            expanded.push((label, text));
+        }
+        Some(expanded)
+    }
+
     /// What was given and not blank, and whether it came by flag.
     fn given(&self, var: &Var) -> (bool, Option<OsString>) {
         let blank = |value: &OsString| value.to_str().is_some_and(|text| text.trim().is_empty());
@@ -122,6 +149,23 @@ impl Reader<'_> {
             None => (false, (self.env)(var.name).filter(|value| !blank(value))),
         }
     }
+}
+
+/// What stands before the first `${NAME}`, the name, and what stands behind it.
+fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once("${")?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
+}
+
+/// The environment of this process. HOSTNAME, which shells set and don't export, is the machine's name where it is not set.
+pub fn environment(name: &str) -> Option<OsString> {
+    let set = std::env::var_os(name);
+    if set.is_some() || name != "HOSTNAME" {
+        return set;
+    }
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(machine.trim().into())
 }
 
 /// `PUSH_INTERVAL_S="abc": not a number of seconds; give a number from 0.1 to 86400 (default 4 s)`, on one line.

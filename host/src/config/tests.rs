@@ -287,3 +287,18 @@ fn reference() -> String {
     }
     page + "\n"
 }
+
+#[test]
+fn external_labels_take_variables() {
+    let env = [
+        ("EXTERNAL_LABELS", "host=${HOSTNAME}, where=${SITE}-${ROOM}x"),
+        ("HOSTNAME", "h1"),
+        ("SITE", "b"),
+        ("ROOM", "7"),
+    ];
+    let labels = load(&[], &env).unwrap().external_labels;
+    assert_eq!(labels, [("host".to_owned(), "h1".to_owned()), ("where".to_owned(), "b-7x".to_owned())]);
+    let wrong = mistakes(&[], &env[..1]);
+    assert_eq!(wrong.len(), 1);
+    assert!(wrong[0].contains("EXTERNAL_LABELS") && wrong[0].contains("not set"), "{wrong:?}");
+}

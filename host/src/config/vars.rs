@@ -6,7 +6,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kind::{Bytes, Choice, Count, HttpUrl, LabelValue, MetricName, OptionalPath, Positive, Seconds, Switch};
+use super::kind::{
+    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalPath, OptionalSeconds, Positive, Seconds,
+    Statuses, Switch,
+};
 use super::url::TargetUrl;
 use crate::encode::Protocol;
 use crate::log::{Format, Level};
@@ -78,6 +81,42 @@ settings! {
         help: "The value of the label service on expanded pyJoules-like records.",
         why: "The original's.",
     }
+    EXTERNAL_LABELS {
+        field: external_labels: Vec<(String, String)>,
+        kind: Labels,
+        default: "",
+        unit: "",
+        group: SENSOR,
+        help: "Labels for every series, name=value, separated by commas; ${NAME} stands for a variable.",
+        why: "None by default: records are sent as they are. A series' own label of the same name stays.",
+    }
+    MAX_LABEL_VALUE_BYTES {
+        field: max_label_value_bytes: NonZeroUsize,
+        kind: Positive { max: 1 << 20 },
+        default: "65536",
+        unit: "bytes",
+        group: SENSOR,
+        help: "The longest label value; a record with a longer one is dropped and counted.",
+        why: "Longer than any receiver takes by default, short enough that one label can't fill a request.",
+    }
+    MAX_SERIES {
+        field: max_series: NonZeroUsize,
+        kind: Positive { max: 10_000_000 },
+        default: "1000000",
+        unit: "series",
+        group: SENSOR,
+        help: "How many series are known at once. At the bound idle ones make room, else new ones are refused and counted.",
+        why: "A series costs its labels and some 150 bytes; a label that never repeats must not fill the memory.",
+    }
+    SERIES_IDLE_S {
+        field: series_idle: Option<Duration>,
+        kind: OptionalSeconds { min: 1.0, max: 30.0 * DAY },
+        default: "",
+        unit: "s",
+        group: SENSOR,
+        help: "After this long without a sample a series ends: a stale marker is sent. Unset, only its plugin ends it.",
+        why: "Only the operator knows how seldom a sensor may speak.",
+    }
     PUSH_INTERVAL_S {
         field: push_interval: Duration,
         kind: Seconds { min: 0.1, max: DAY },
@@ -140,6 +179,24 @@ settings! {
         group: DELIVERY,
         help: "The version of remote write: 2.0 where the receiver knows it, else 1.0; or always this one.",
         why: "2.0 carries more and confirms what was written; receivers that don't know it are found out without loss.",
+    }
+    RETRY_ON_HTTP {
+        field: retry_on_http: Vec<u16>,
+        kind: Statuses,
+        default: "",
+        unit: "",
+        group: DELIVERY,
+        help: "Refusals that are tried again like an outage, such as 401,403 where tokens are rotated.",
+        why: "By the specification a refusal is final: it would be refused again.",
+    }
+    MAX_SAMPLE_AGE_S {
+        field: max_sample_age: Option<Duration>,
+        kind: OptionalSeconds { min: 1.0, max: 365.0 * DAY },
+        default: "",
+        unit: "s",
+        group: DELIVERY,
+        help: "A batch whose newest sample is older than this is dropped rather than sent. Unset, age is no reason.",
+        why: "Late samples are better than none, unless the receiver is known to refuse them.",
     }
     REMOTE_WRITE_TIMEOUT_S {
         field: remote_write_timeout: Duration,

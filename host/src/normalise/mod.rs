@@ -16,11 +16,12 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-use crate::labels::{LabelSet, MAX_LABEL_BYTES, MAX_LABELS};
+use crate::labels::{LabelSet, MAX_LABELS, Rules};
 use crate::ledger::Reason;
 use crate::sample::canonical;
 use shown::Shown;
 use std::fmt;
+use std::sync::Arc;
 
 /// Where samples go, and what is not one.
 pub trait Sink {
@@ -42,9 +43,10 @@ pub struct Normaliser {
 
 impl Normaliser {
     /// `metric_default` names the records that have no metric of their own (METRIC_DEFAULT), `service_label` is the
-    /// `source` of what becomes of pyJoules-like dictionaries (SERVICE_LABEL).
-    pub fn new(metric_default: impl Into<String>, service_label: impl Into<String>) -> Self {
-        Self { metric_default: metric_default.into(), service_label: service_label.into(), labels: LabelSet::default() }
+    /// `source` of what becomes of pyJoules-like dictionaries (SERVICE_LABEL), `rules` hold for all labels.
+    pub fn new(metric_default: impl Into<String>, service_label: impl Into<String>, rules: Arc<Rules>) -> Self {
+        let labels = LabelSet::new(rules);
+        Self { metric_default: metric_default.into(), service_label: service_label.into(), labels }
     }
 
     /// Takes one typed record: one sample or one rejection. An empty `metric` is METRIC_DEFAULT, no `timestamp_ms` is
@@ -113,7 +115,7 @@ impl fmt::Display for Rule {
             Reason::InvalidLabelName => {
                 f.write_str("a label's name must match [a-zA-Z_][a-zA-Z0-9_]* and not begin with __")
             }
-            Reason::LabelTooLong => write!(f, "longer than {MAX_LABEL_BYTES} bytes"),
+            Reason::LabelTooLong => f.write_str("longer than MAX_LABEL_VALUE_BYTES allows"),
             Reason::TooManyLabels => write!(f, "a series may have {MAX_LABELS} labels at most"),
             other => f.write_str(other.name()),
         }

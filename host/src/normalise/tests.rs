@@ -35,7 +35,7 @@ impl Sink for Out {
 }
 
 fn normaliser() -> Normaliser {
-    Normaliser::new("default_metric", "svc")
+    Normaliser::new("default_metric", "svc", Default::default())
 }
 
 fn json(document: &[u8]) -> Out {

@@ -157,5 +157,41 @@ pub(super) fn cases() -> Vec<Case> {
             good: &[("json", "Json"), ("HUMAN", "Human"), ("auto", "Auto")],
             bad: &["abc", "-1", "0", "NaN", "yaml", LONG],
         },
+        Case {
+            name: "EXTERNAL_LABELS",
+            field: |c| format!("{:?}", c.external_labels),
+            good: &[("a=b, c = d", r#"[("a", "b"), ("c", "d")]"#)],
+            bad: &["abc", "-1", "0", "NaN", "__a=b", "a=1,a=2", "9=1", "a=${X", "a=${X_UNSET}"],
+        },
+        Case {
+            name: "MAX_LABEL_VALUE_BYTES",
+            field: |c| c.max_label_value_bytes.to_string(),
+            good: &[("2048", "2048")],
+            bad: &["abc", "-1", "0", "NaN", "1048577", LONG],
+        },
+        Case {
+            name: "MAX_SERIES",
+            field: |c| c.max_series.to_string(),
+            good: &[("1", "1")],
+            bad: &["abc", "-1", "0", "NaN", "10000001", LONG],
+        },
+        Case {
+            name: "SERIES_IDLE_S",
+            field: |c| format!("{:?}", c.series_idle),
+            good: &[("300", "Some(300s)")],
+            bad: &["abc", "-1", "0", "NaN", "1e9", LONG],
+        },
+        Case {
+            name: "RETRY_ON_HTTP",
+            field: |c| format!("{:?}", c.retry_on_http),
+            good: &[("401, 403", "[401, 403]")],
+            bad: &["abc", "-1", "0", "NaN", "200", "500", LONG],
+        },
+        Case {
+            name: "MAX_SAMPLE_AGE_S",
+            field: |c| format!("{:?}", c.max_sample_age),
+            good: &[("3600", "Some(3600s)")],
+            bad: &["abc", "-1", "0", "NaN", "1e9", LONG],
+        },
     ]
 }

@@ -1,7 +1,7 @@
 //! Cases: names and labels, and typed records.
 
 use super::table::{Case, Record, bytes, json, record, typed};
-use crate::labels::{MAX_LABEL_BYTES, MAX_LABELS};
+use crate::labels::{MAX_LABELS, MAX_NAME_BYTES};
 
 pub(super) fn names_and_labels() -> Vec<Case> {
     let long = |len| format!(r#"{{"metric":"m","labels":{{"a":"{}"}},"value":1}}"#, "x".repeat(len));
@@ -87,7 +87,7 @@ pub(super) fn names_and_labels() -> Vec<Case> {
         bytes(
             "a label's value of 64 KiB",
             r#"{"metric":"m","labels":{"a":"xxx…"},"value":1}"#,
-            long(MAX_LABEL_BYTES),
+            long(MAX_NAME_BYTES),
             "sent",
             r#"m{a="xxx… (65536 bytes)"} 1 now"#,
         ),
