@@ -86,10 +86,9 @@ impl Kept {
         let mut state = self.lock();
         state.bytes += batch.body.len();
         state.batches.push_front(batch);
-        if self.bounds.max_batches == 0 {
-            return self.drop_oldest(&mut state);
-        }
-        self.trim(&mut state, 0)
+        // What waits behind it was never sent: one of those may stay, as in `push`.
+        let at_least = usize::from(state.batches.len() > 1);
+        self.trim(&mut state, at_least)
     }
 
     /// Waits for the oldest batch, but not before the moment `not_before`, if one is given.
@@ -252,12 +251,17 @@ mod tests {
 
     #[test]
     fn no_retry_still_sends_once() {
-        let (kept, ledger) = kept(0, 0);
-        kept.push(batch(&ledger, 1));
-        let Taken::Batch(first) = kept.take(None) else { panic!() };
-        assert_eq!(kept.put_back(first).samples, 1);
-        kept.push(batch(&ledger, 2));
-        assert_eq!(take(&kept), 2);
+        for (max_batches, max_bytes) in [(0, 0), (0, 1000), (100, 0)] {
+            let (kept, ledger) = kept(max_batches, max_bytes);
+            kept.push(batch(&ledger, 1));
+            let Taken::Batch(first) = kept.take(None) else { panic!() };
+            assert_eq!(kept.put_back(first).samples, 1);
+            kept.push(batch(&ledger, 2));
+            let Taken::Batch(second) = kept.take(None) else { panic!() };
+            kept.push(batch(&ledger, 3));
+            assert_eq!(kept.put_back(second).samples, 2, "{max_batches}, {max_bytes}");
+            assert_eq!(take(&kept), 3);
+        }
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Stop {
 
     /// Ticks every `period` from now on, without drift, until the worker should end.
     pub fn every(&self, period: Duration) -> Every {
-        Every { stop: self.clone(), period: period.max(Duration::from_nanos(1)), next: Instant::now() }
+        let now = Instant::now();
+        Every { stop: self.clone(), period: period.max(Duration::from_nanos(1)), next: now, not_before: now }
     }
 
     /// Asks the worker to end. The host does this; in a plugin it is for tests.
@@ -71,12 +72,15 @@ impl Stop {
 
 /// An iterator over the points of a fixed grid in time; see [`Stop::every`].
 ///
-/// Whoever comes late by a period or more gets the next point of the grid, never a burst of old ones.
+/// Whoever comes late by a period or more gets the next point of the grid, never a burst of old ones. A point that would
+/// follow less than half a period after a late one is skipped too: on a machine that had stood still for a period, two
+/// readings would fall into one millisecond.
 #[derive(Debug)]
 pub struct Every {
     stop: Stop,
     period: Duration,
     next: Instant,
+    not_before: Instant,
 }
 
 /// One point of the grid.
@@ -92,24 +96,24 @@ impl Iterator for Every {
     type Item = Tick;
 
     fn next(&mut self) -> Option<Tick> {
-        let (due, missed) = next_point(self.next, self.period, Instant::now());
+        let (due, missed) = next_point(self.next, self.period, Instant::now(), self.not_before);
         if self.stop.wait_until(due) {
             return None;
         }
         self.next = due + self.period;
+        self.not_before = Instant::now() + self.period / 2;
         Some(Tick { due, missed })
     }
 }
 
-/// The first point of the grid `next, next + period, …` that is less than a period past, and how many were skipped.
-fn next_point(next: Instant, period: Duration, now: Instant) -> (Instant, u64) {
+/// The first point of the grid `next, next + period, …` that is less than a period past and not before `not_before`, and
+/// how many were skipped.
+fn next_point(next: Instant, period: Duration, now: Instant, not_before: Instant) -> (Instant, u64) {
     let late = now.saturating_duration_since(next);
-    if late < period {
-        return (next, 0);
-    }
     // One more than the whole periods gone by: the point after `now`.
-    let skipped = late.as_nanos() / period.as_nanos() + 1;
-    let skipped = u32::try_from(skipped).unwrap_or(u32::MAX);
+    let past = if late < period { 0 } else { late.as_nanos() / period.as_nanos() + 1 };
+    let crowded = not_before.saturating_duration_since(next).as_nanos().div_ceil(period.as_nanos());
+    let skipped = u32::try_from(past.max(crowded)).unwrap_or(u32::MAX);
     (next + period * skipped, u64::from(skipped))
 }
 
@@ -135,10 +139,26 @@ mod tests {
     fn late_workers_skip_to_the_grid() {
         let start = Instant::now();
         let ms = Duration::from_millis;
-        assert_eq!(next_point(start + ms(100), ms(100), start), (start + ms(100), 0));
-        assert_eq!(next_point(start, ms(100), start + ms(99)), (start, 0));
-        assert_eq!(next_point(start, ms(100), start + ms(100)), (start + ms(200), 2));
-        assert_eq!(next_point(start, ms(100), start + ms(350)), (start + ms(400), 4));
+        let point = |next, late| next_point(next, ms(100), start + ms(late), start);
+        assert_eq!(point(start + ms(100), 0), (start + ms(100), 0));
+        assert_eq!(point(start, 99), (start, 0));
+        assert_eq!(point(start, 100), (start + ms(200), 2));
+        assert_eq!(point(start, 350), (start + ms(400), 4));
+    }
+
+    #[test]
+    fn a_point_does_not_crowd_a_late_one() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        // The point before was due at the start and came `late`.
+        let point = |late: u64| next_point(start + ms(100), ms(100), start + ms(late + 1), start + ms(late + 50));
+        assert_eq!(point(0), (start + ms(100), 0));
+        assert_eq!(point(50), (start + ms(100), 0));
+        assert_eq!(point(51), (start + ms(200), 1));
+        assert_eq!(point(100), (start + ms(200), 1));
+        assert_eq!(point(170), (start + ms(300), 2));
+        assert_eq!(point(530), (start + ms(600), 5));
+        assert_eq!(point(580), (start + ms(700), 6));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use monitor_plugin_api::tracing::{debug, error, info, warn};
 use monitor_plugin_api::{
     Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Series, SeriesSpec, Stop,
@@ -20,6 +21,7 @@ struct Fault {
     after: u64,
     /// `series`, `records`, `list` or the text of FAULT_JSON.
     form: &'static str,
+    /// NUMBER, NOW_MS and NOW_ISO in it become the number of the reading and its moment.
     json: String,
     series: usize,
     /// Added to the moment of each reading, in milliseconds: one number for each of them in turn.
@@ -56,10 +58,13 @@ impl MonitorImpl for Fault {
     }
 
     fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
+        let mut moment = 0;
         for (number, _) in (1..).zip(stop.every(scrape_interval)) {
             let offset = self.offsets_ms[(number - 1) as usize % self.offsets_ms.len()];
+            // A late reading and the next one can fall into one millisecond: only an offset may make a duplicate.
+            moment = now_ms().max(moment + 1);
             // Without waiting: a full raw queue is one of the faults, and the host counts what is handed back.
-            let _ = out.send_timeout((number, now_ms() + offset), Duration::ZERO);
+            let _ = out.send_timeout((number, moment + offset), Duration::ZERO);
             if number == self.after {
                 misbehave(self.get_power)?;
                 if self.get_power == "return" {
@@ -118,11 +123,18 @@ impl Fault {
             "records" => (0..self.series).any(|i| out.send(record(i)).is_err()),
             "list" => out.send((0..self.series).map(record).collect::<Vec<_>>()).is_err(),
             _ => {
-                let text = self.json.replace("NOW_MS", &moment.to_string()).replace("NUMBER", &number.to_string());
-                out.send(Json(text)).is_err()
+                let text = self.json.replace("NOW_ISO", &iso(moment)).replace("NOW_MS", &moment.to_string());
+                out.send(Json(text.replace("NUMBER", &number.to_string()))).is_err()
             }
         };
     }
+}
+
+/// ISO 8601 in UTC with three decimals and no zone, as in `2025-11-09T08:47:30.123`, so that a Z or more decimals can
+/// follow. A moment that no calendar names stays a number.
+fn iso(moment_ms: i64) -> String {
+    let named = |moment: Timestamp| format!("{moment:.3}").trim_end_matches('Z').to_owned();
+    Timestamp::from_millisecond(moment_ms).map_or_else(|_| moment_ms.to_string(), named)
 }
 
 fn misbehave(how: &str) -> Result<(), Error> {
