@@ -31,3 +31,6 @@ mod compat;
 mod loading;
 mod order;
 mod telling;
+
+// What an operator sets.
+mod variables;
