@@ -1,6 +1,5 @@
 # Base images under the names that the Dockerfile uses, made of Debian's packages: needs no registry. Sourced by .ci/image,
-# which sets `state`, `root`,
-# `architectures`, the bases' names and the containers' storage.
+# which sets `state`, `root`, `architectures`, the bases' names and the containers' storage.
 # shellcheck shell=bash disable=SC2154
 
 # debian SUITE VERB ARGUMENTS...: apt-get as if nothing were installed, by lists of its own and the mirrors already in use.
@@ -112,6 +111,7 @@ make_cross_base() {
 }
 
 imported_rust_base() {
+    mkdir -p "$1/root/usr/local"/{cargo,rustup}
     ln -sf gcc "$1/root/usr/bin/cc"
     [[ -e $1/root/bin/sh ]] || ln -s dash "$1/root/bin/sh"
     imported "$rust_base" amd64 "$1/root" \

@@ -33,3 +33,8 @@ pub mod config;
 pub mod log;
 pub mod receive;
 pub mod run;
+
+/// The example for authors, compiled with the documentation's own.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

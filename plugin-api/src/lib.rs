@@ -162,6 +162,11 @@ macro_rules! export_monitor_impl {
     };
 }
 
+/// The guide's example, compiled as the one above is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Guide;
+
 /// For the macro alone.
 #[doc(hidden)]
 pub mod __private {

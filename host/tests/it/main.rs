@@ -3,9 +3,11 @@
 //! The harness comes first, from the small parts up; the tests follow, each beside what it is about.
 
 mod drive;
+mod faults;
 mod http;
 mod process;
 mod push;
+mod stub;
 mod watch;
 
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
@@ -17,8 +19,23 @@ mod receivers;
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod sink;
 
+// What real receivers get.
 mod delivery;
 mod outage;
 mod overflow;
 mod refused;
 mod slow;
+
+// What a receiver does.
+mod answers;
+mod retries;
+
+// How a run ends.
+mod ending;
+mod workers;
+
+// What a plugin is and does.
+mod compat;
+mod loading;
+mod order;
+mod telling;

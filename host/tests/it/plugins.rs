@@ -19,16 +19,17 @@ const PACKAGES: [&str; 2] = ["monitor-dummy", "monitor-fault"];
 /// The shared library of one of the plugin packages, `monitor-dummy` or `monitor-fault`.
 pub(crate) fn so(package: &str) -> &'static Path {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(build);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
+    let built = BUILT.get_or_init(|| build(&workspace, &PACKAGES, &[]));
     built.get(package).unwrap_or_else(|| panic!("{package} built no shared library; built: {built:?}"))
 }
 
-fn build() -> BTreeMap<String, PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
+/// Builds packages of the workspace with this manifest; their shared libraries.
+pub(crate) fn build(manifest: &Path, packages: &[&str], options: &[&str]) -> BTreeMap<String, PathBuf> {
     // Cargo names itself to what it runs; a test run by hand has the cargo that built it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     command.args(["build", "--message-format=json-render-diagnostics", "--manifest-path"]).arg(manifest);
-    command.args(same_build()).args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    command.args(options).args(same_build()).args(packages.iter().flat_map(|package| ["--package", package]));
     let output = command.stderr(Stdio::inherit()).output().expect("cargo can be run");
     assert!(output.status.success(), "the plugins don't build: {command:?}");
 

@@ -122,8 +122,13 @@ pub(crate) struct Sink {
 impl Sink {
     /// Starts it and waits until it listens.
     pub(crate) fn start() -> Self {
+        Self::start_at("127.0.0.1:0")
+    }
+
+    /// As [`Sink::start`], at this address.
+    pub(crate) fn start_at(address: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_monitor-host"));
-        command.env_clear().args(["receive", "--json", "--listen", "127.0.0.1:0"]);
+        command.env_clear().args(["receive", "--json", "--listen", address]);
         let mut process = Process::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
             .expect("the receiver can be executed");
         let stdout = process.stdout.take().expect("stdout is piped");

@@ -58,10 +58,13 @@ impl MonitorImpl for Fault {
     }
 
     fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
+        let mut moment = 0;
         for (number, _) in (1..).zip(stop.every(scrape_interval)) {
             let offset = self.offsets_ms[(number - 1) as usize % self.offsets_ms.len()];
+            // A late reading and the next one can fall into one millisecond: only an offset may make a duplicate.
+            moment = now_ms().max(moment + 1);
             // Without waiting: a full raw queue is one of the faults, and the host counts what is handed back.
-            let _ = out.send_timeout((number, now_ms() + offset), Duration::ZERO);
+            let _ = out.send_timeout((number, moment + offset), Duration::ZERO);
             if number == self.after {
                 misbehave(self.get_power)?;
                 if self.get_power == "return" {

@@ -55,10 +55,6 @@ fn program(kind: Kind) -> &'static str {
     }
 }
 
-#[allow(
-    clippy::incompatible_msrv,
-    reason = "the program keeps to rust-version; only its tests need File::lock, of 1.89"
-)]
 fn fetch_missing() -> Result<(), String> {
     let failed = |error| format!("{}: {error}", root().display());
     fs::create_dir_all(root()).map_err(failed)?;

@@ -4,7 +4,7 @@
 //! shares a process, a port or a data folder between tests.
 
 mod fetch;
-mod port;
+pub(crate) mod port;
 mod roundtrip;
 
 use std::collections::BTreeMap;

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use monitor_plugin_api::{
-    Error, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Stop, export_monitor_impl,
-    now_ms,
+    Error, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Stop, export_monitor_impl, now_ms,
 };
 
 struct Counting;
@@ -22,36 +21,17 @@ impl MonitorImpl for Counting {
         Ok(Counting)
     }
 
-    fn get_power(
-        &self,
-        out: RawSender<Reading>,
-        scrape_interval: Duration,
-        stop: Stop,
-    ) -> Result<(), Error> {
+    fn get_power(&self, out: RawSender<Reading>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
         for (count, _) in (1..).zip(stop.every(scrape_interval)) {
             let timestamp_ms = now_ms();
-            let _ = out.send(Reading {
-                count,
-                timestamp_ms,
-            });
+            let _ = out.send(Reading { count, timestamp_ms });
         }
         Ok(())
     }
 
-    fn process_data(
-        &self,
-        input: RawReceiver<Reading>,
-        out: RecordSender,
-        _stop: Stop,
-    ) -> Result<(), Error> {
-        for Reading {
-            count,
-            timestamp_ms,
-        } in input
-        {
-            let record = Record::new("image_check_value", f64::from(count))
-                .label("built_in", "sdk")
-                .at(timestamp_ms);
+    fn process_data(&self, input: RawReceiver<Reading>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
+        for Reading { count, timestamp_ms } in input {
+            let record = Record::new("image_check_value", f64::from(count)).label("built_in", "sdk").at(timestamp_ms);
             let _ = out.send(record);
         }
         Ok(())

@@ -1,0 +1,107 @@
+//! What is tried again: the same bytes, after a growing gap, and nothing overtakes.
+
+use serde_json::json;
+
+use crate::faults::{LONG, assert_all_arrived, host, stop, wait_for_text};
+use crate::receivers::port::Port;
+use crate::sink::{Request, Sink};
+use crate::stub::Stub;
+
+/// The gaps between one batch's attempts, in milliseconds, as the receiver saw them.
+fn gaps(requests: &[Request]) -> Vec<i64> {
+    requests.windows(2).map(|pair| pair[1].received_ms - pair[0].received_ms).collect()
+}
+
+/// `attempts` requests in a row are the attempts of one batch, counted; the others had one attempt each.
+#[track_caller]
+fn assert_attempts(requests: &[Request], from: usize, attempts: usize) {
+    let tried = &requests[from..from + attempts];
+    let same = tried.iter().all(|one| (one.bytes, one.samples) == (tried[0].bytes, tried[0].samples));
+    assert!(same, "{tried:?}");
+    let counted: Vec<_> = requests.iter().map(|request| request.attempt.unwrap_or(0)).collect();
+    let mut expected = vec![0; requests.len()];
+    expected[from..from + attempts].iter_mut().zip(0..).for_each(|(attempt, count)| *attempt = count);
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn what_may_pass_is_tried_again_after_growing_gaps() {
+    let sink = Sink::start();
+    let status = |status| json!({"status": status, "body": "not now", "count": 1});
+    let asks = json!({"status": 429, "retry_after": 1, "count": 1});
+    sink.answer(json!([{"count": 1}, status(500), status(502), status(503), status(504), asks]));
+    let running = host(sink.url()).spawn();
+    sink.wait_requests(9, LONG);
+    stop(&running);
+
+    assert_all_arrived(&running, &sink);
+    let requests = sink.requests();
+    assert_attempts(&requests, 1, 6);
+    // Each gap is at least twice what the one before had to be; the last one is what the receiver asked for. Two
+    // milliseconds are for the clocks.
+    let spaced = gaps(&requests[1..7]);
+    assert!(spaced.iter().zip([30, 60, 120, 240, 1000]).all(|(gap, least)| gap + 2 >= least), "{spaced:?}");
+    let told = wait_for_text(&running, "a push failed and will be tried again");
+    assert!(told.level() == "WARNING" && told.message().contains("500") && told.message().contains("not now"));
+    wait_for_text(&running, "the receiver takes samples again");
+}
+
+#[test]
+fn a_retry_sends_the_same_bytes() {
+    let stub = Stub::start(|count| if count < 3 { "503 Busy".into() } else { "204 No Content".into() });
+    let running = host(&stub.url()).spawn();
+    stub.wait_requests(5, LONG);
+    let ledger = stop(&running);
+    assert_eq!((ledger.dropped, ledger.delivered), (0, ledger.collected));
+
+    let requests = stub.wait_requests(5, LONG);
+    assert!(requests[1..4].iter().all(|request| request.body == requests[0].body));
+    assert_ne!(requests[4].body, requests[0].body);
+    let attempts: Vec<_> = requests[..5].iter().map(|request| request.header("retry-attempt")).collect();
+    assert_eq!(attempts, [None, Some("1"), Some("2"), Some("3"), None]);
+    for request in requests {
+        let headers = ["content-type", "content-encoding", "x-prometheus-remote-write-version"];
+        let values = headers.map(|name| request.header(name).unwrap_or_default());
+        assert_eq!(values, ["application/x-protobuf", "snappy", "0.1.0"]);
+        assert!(request.head.starts_with("post /api/v1/write http/1.1"), "{}", request.head);
+        assert!(request.header("user-agent").is_some_and(|agent| agent.starts_with("monitor-host/")));
+    }
+}
+
+#[test]
+fn a_connection_that_drops_is_no_answer() {
+    let sink = Sink::start();
+    sink.answer(json!([{"count": 1}, {"drop": true, "count": 3}]));
+    let running = host(sink.url()).spawn();
+    sink.wait_requests(7, LONG);
+    stop(&running);
+    assert_all_arrived(&running, &sink);
+    assert_attempts(&sink.requests(), 1, 4);
+}
+
+#[test]
+fn a_receiver_that_hangs_costs_its_timeout() {
+    let sink = Sink::start();
+    sink.answer(json!({"hang": true, "count": 2}));
+    let running = host(sink.url()).env("REMOTE_WRITE_TIMEOUT_S", "1").spawn();
+    sink.wait_requests(5, LONG);
+    stop(&running);
+    assert_all_arrived(&running, &sink);
+    let requests = sink.requests();
+    assert_attempts(&requests, 0, 3);
+    // What waited meanwhile was cut at its deadlines: it comes as batches of its own, each once.
+    assert!(gaps(&requests[..3]).iter().all(|&gap| gap >= 990), "{requests:?}");
+}
+
+#[test]
+fn a_receiver_that_comes_later_gets_it_all() {
+    let port = Port::reserve().unwrap();
+    let running = host(&format!("http://{}/api/v1/write", port.address())).spawn();
+    let told = wait_for_text(&running, "a push failed and will be tried again");
+    assert!(told.message().contains("refused"), "{}", told.text);
+    let sink = Sink::start_at(&port.address().to_string());
+    sink.wait_requests(5, LONG);
+    stop(&running);
+    assert_all_arrived(&running, &sink);
+    assert!(sink.requests()[0].attempt.is_some_and(|attempt| attempt > 0));
+}
