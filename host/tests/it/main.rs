@@ -2,6 +2,7 @@
 //!
 //! The harness comes first, from the small parts up; the tests follow, each beside what it is about.
 
+mod drive;
 mod faults;
 mod http;
 mod process;
@@ -17,6 +18,13 @@ mod plugins;
 mod receivers;
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod sink;
+
+// What real receivers get.
+mod delivery;
+mod outage;
+mod overflow;
+mod refused;
+mod slow;
 
 // What a receiver does.
 mod answers;
