@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select};
 use monitor_plugin_api::abi::RawQueueStats;
@@ -17,7 +17,7 @@ use signal_hook::iterator::Signals;
 use crate::config::{Config, PluginPath, plugin_path};
 use crate::ledger::Snapshot;
 use crate::pipeline::{Ended, Finished, Pipeline, StartError};
-use crate::plugin::{LoadError, WorkerError, load};
+use crate::plugin::{LoadError, Worker, WorkerError, load};
 
 /// The run was ended by a worker, or a worker did not end.
 const WORKER_ENDED: u8 = 1;
@@ -27,6 +27,9 @@ const BAD_CONFIGURATION: u8 = 2;
 
 /// The plugin can't be loaded.
 const NO_PLUGIN: u8 = 3;
+
+/// How long after `process_data` the end of `get_power` that caused it may be told: both are on their way already.
+const CAUSE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Runs until a signal or a worker ends it.
 pub fn run(config: &Config) -> ExitCode {
@@ -52,6 +55,7 @@ pub fn run(config: &Config) -> ExitCode {
         }
         recv(pipeline.endings()) -> end => {
             ended.extend(end);
+            cause_first(&mut ended, pipeline.endings());
             false
         }
     };
@@ -60,6 +64,16 @@ pub fn run(config: &Config) -> ExitCode {
     let well = report(&finished, asked);
     tell(&ledger.snapshot(), finished.raw);
     if asked && well { ExitCode::SUCCESS } else { WORKER_ENDED.into() }
+}
+
+/// The end of `get_power` closes the raw queue, which ends `process_data`: two threads tell it, in any order.
+fn cause_first(ended: &mut Vec<Ended>, endings: &Receiver<Ended>) {
+    let consequence = |one: &Ended| one.name == Worker::ProcessData.name() && one.result.is_ok();
+    if ended.iter().all(consequence)
+        && let Ok(cause) = endings.recv_timeout(CAUSE_TIMEOUT)
+    {
+        ended.insert(0, cause);
+    }
 }
 
 fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
@@ -180,4 +194,25 @@ fn signals() -> std::io::Result<Receiver<i32>> {
 /// A panic of the host's own code is a defect; it is told in the log like everything else.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| tracing::error!("monitor-host panicked, which is a defect: {panic}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_only_followed_is_not_the_reason() {
+        let ended = |worker: Worker| Ended { name: worker.name(), result: Ok(()) };
+        let order = |first: Worker, then: Option<Worker>| {
+            let (events, endings) = bounded(1);
+            then.into_iter().for_each(|worker| events.send(ended(worker)).unwrap());
+            let mut all = vec![ended(first)];
+            cause_first(&mut all, &endings);
+            all.iter().map(|one| one.name).collect::<Vec<_>>()
+        };
+        assert_eq!(order(Worker::ProcessData, Some(Worker::GetPower)), ["get_power", "process_data"]);
+        assert_eq!(order(Worker::ProcessData, None), ["process_data"]);
+        // The cause itself waits for nobody: the other is asked to stop, and told later.
+        assert_eq!(order(Worker::GetPower, Some(Worker::ProcessData)), ["get_power"]);
+    }
 }

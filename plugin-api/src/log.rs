@@ -49,7 +49,8 @@ pub(crate) fn connect(host: &Arc<HostBox>) {
                 _ => String::new(),
             };
             let thread = std::thread::current();
-            let fields = format!("thread={:?}", thread.name().unwrap_or("unnamed"));
+            // The host's threads have names that this library's `std` does not know.
+            let fields = thread.name().map(|name| format!("thread={name:?}")).unwrap_or_default();
             write(level::ERROR, "panic", &message, &fields);
             LAST_PANIC.with_borrow_mut(|last| *last = Some(PanicReport { message, backtrace }));
         }));

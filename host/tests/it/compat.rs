@@ -68,9 +68,11 @@ fn so(name: &str) -> &'static Path {
         let folders = |kind: &str| all.map(|(name, _)| format!("\"{kind}-{name}\"")).join(", ");
         // A workspace takes no two packages of one name as members.
         let manifest = format!(
-            "[workspace]\nresolver = \"3\"\nmembers = [{}]\nexclude = [{}]\n\n[profile.dev]\ndebug = \"line-tables-only\"\n",
+            "[workspace]\nresolver = \"3\"\nmembers = [{}]\nexclude = [{}]\n\n{}\n{}",
             folders("plugin"),
             folders("api"),
+            section("Cargo.toml", "workspace.dependencies"),
+            section("Cargo.toml", "profile.dev"),
         );
         write(&root.join("Cargo.toml"), &manifest);
         // The same versions of everything else, which are on this machine: the host was built with them.
@@ -106,13 +108,23 @@ fn write_edition(root: &Path, (name, changes): &Edition) {
         write(&root.join(format!("api-{name}")).join(file), &text);
     }
     let source = repository().join("host/tests/fault/src/lib.rs");
+    let ours = "monitor-plugin-api.workspace = true";
+    let dependencies = section("host/tests/fault/Cargo.toml", "dependencies");
+    assert_eq!(dependencies.matches(ours).count(), 1, "{dependencies}");
     let manifest = format!(
         "[package]\nname = \"plugin-{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
-         [lib]\npath = {source:?}\ncrate-type = [\"cdylib\"]\n\n\
-         [dependencies]\njiff = {{ version = \"0.2\", default-features = false, features = [\"std\"] }}\n\
-         monitor-plugin-api = {{ path = \"../api-{name}\" }}\n",
+         [lib]\npath = {source:?}\ncrate-type = [\"cdylib\"]\n\n{}",
+        dependencies.replace(ours, &format!("monitor-plugin-api = {{ path = \"../api-{name}\" }}")),
     );
     write(&root.join(format!("plugin-{name}")).join("Cargo.toml"), &manifest);
+}
+
+/// A section of one of the repository's manifests, as it is written.
+fn section(manifest: &str, name: &str) -> String {
+    let text = fs::read_to_string(repository().join(manifest)).expect("a manifest");
+    let start = text.find(&format!("[{name}]\n")).unwrap_or_else(|| panic!("{manifest} has no [{name}]"));
+    let end = text[start..].find("\n[").map_or(text.len(), |length| start + length + 1);
+    text[start..end].to_owned()
 }
 
 /// Writes a file, unless it is so already: cargo builds again what is newer than its result.

@@ -63,21 +63,23 @@ pub(crate) fn wait_for_first_batch(host: &Running) {
 }
 
 /// Waits until the receiver takes samples again after a fault, then until all that waited and three more batches are
-/// delivered. Returns how many batches waited when the first one got through.
+/// delivered. Does not look at the first `seen` lines of the log: a receiver that is being stopped may take one more.
+/// Returns how many batches waited when the first one got through.
 #[track_caller]
-pub(crate) fn wait_for_recovery(host: &Running) -> u64 {
-    let again = |line: &Line| line.message() == "the receiver takes samples again";
-    let waiting = number(&host.wait_for_log(again, SOON), "waiting");
-    let (mut recovered, mut delivered) = (false, 0);
+pub(crate) fn wait_for_recovery(host: &Running, seen: usize) -> u64 {
+    let (mut lines, mut waiting, mut delivered) = (0, None, 0);
     host.wait_for_log(
         |line| {
-            recovered |= again(line);
-            delivered += u64::from(recovered && is_delivered(line));
-            delivered >= 1 + waiting + 3
+            lines += 1;
+            if lines > seen && line.message() == "the receiver takes samples again" {
+                waiting = Some(number(line, "waiting"));
+            }
+            delivered += u64::from(waiting.is_some() && is_delivered(line));
+            waiting.is_some_and(|waiting| delivered >= 1 + waiting + 3)
         },
         SOON,
     );
-    waiting
+    waiting.expect("it was waited for")
 }
 
 /// The samples of one series come one after the other.

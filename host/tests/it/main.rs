@@ -19,6 +19,13 @@ mod receivers;
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod sink;
 
+// What real receivers get.
+mod delivery;
+mod outage;
+mod overflow;
+mod refused;
+mod slow;
+
 // What a receiver does.
 mod answers;
 mod retries;
@@ -29,11 +36,9 @@ mod workers;
 
 // What a plugin is and does.
 mod compat;
-mod delivery;
 mod loading;
 mod order;
-mod outage;
-mod overflow;
-mod refused;
-mod slow;
 mod telling;
+
+// What an operator sets.
+mod variables;

@@ -23,9 +23,9 @@ fn an_outage_of_30_s_costs_nothing() {
         receiver.stop();
         let gone_ms = now_ms();
         thread::sleep(OUTAGE);
-        let back_ms = now_ms();
+        let (back_ms, seen) = (now_ms(), host.log().len());
         receiver.start_again();
-        let waiting = drive::wait_for_recovery(&host);
+        let waiting = drive::wait_for_recovery(&host, seen);
         assert!(waiting >= FEWEST_WAITING, "{waiting} batches waited");
 
         let (ledger, readings) = drive::stop(&host);
