@@ -134,6 +134,11 @@ impl Intake {
         self.table.register(set.encode()?, metadata).ok_or(Reason::TooManySeries)
     }
 
+    /// Notes when the counter behind a series was last zero.
+    pub fn set_start(&self, series: SeriesId, start_ms: i64) {
+        self.table.set_start(series, start_ms);
+    }
+
     /// Takes back one handle; with the last one, the series ends behind what was sent of it.
     pub fn release(&self, series: SeriesId) {
         if self.table.release(series) && !self.ending.load(Relaxed) {

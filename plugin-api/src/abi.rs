@@ -179,6 +179,9 @@ pub trait HostAbi: Send + Sync {
         metadata: AbiMetadata<'_>,
     ) -> RResult<u64, AbiError>;
 
+    /// When the counter behind the series was last zero, in milliseconds since the Unix epoch.
+    fn set_series_start(&self, series: u64, start_ms: i64);
+
     /// One handle of the series is gone; with the last one the series ends.
     #[sabi(last_prefix_field)]
     fn release_series(&self, series: u64);

@@ -115,7 +115,12 @@ impl RecordSender {
         let metadata =
             AbiMetadata { kind: spec.kind.code(), help: RStr::from_str(&spec.help), unit: RStr::from_str(&spec.unit) };
         match self.host.register_series(RStr::from_str(&spec.metric), RSlice::from_slice(&labels), metadata) {
-            RResult::ROk(number) => Ok(Series::new(number, Arc::clone(&self.host))),
+            RResult::ROk(number) => {
+                if let Some(start_ms) = spec.start_ms {
+                    self.host.set_series_start(number, start_ms);
+                }
+                Ok(Series::new(number, Arc::clone(&self.host)))
+            }
             RResult::RErr(error) => Err(Error::new(error.message.into_string())),
         }
     }

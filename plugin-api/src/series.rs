@@ -14,6 +14,7 @@ pub struct SeriesSpec {
     pub(crate) kind: Kind,
     pub(crate) help: String,
     pub(crate) unit: String,
+    pub(crate) start_ms: Option<i64>,
 }
 
 /// What kind of metric a series belongs to.
@@ -58,6 +59,14 @@ impl SeriesSpec {
     #[must_use]
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// When the counter was last zero, in milliseconds since the Unix epoch: the boot, the loading of the driver. Samples
+    /// then say from when on they count (remote write 2.0). After a reset, register the series again.
+    #[must_use]
+    pub fn started_at(mut self, start_ms: i64) -> Self {
+        self.start_ms = Some(start_ms);
         self
     }
 

@@ -26,7 +26,7 @@ impl Request {
         }
         let metadata = series.metadata.map(|metadata| self.metadata(metadata));
         let metadata = metadata.as_ref().map_or(&[][..], |(bytes, length)| &bytes[..*length]);
-        let samples: usize = series.points.iter().map(|point: &Point| 2 + body_len(point, series.start_ms)).sum();
+        let samples: usize = series.points.iter().map(|point| 2 + body_len(point, start_ms(series, point))).sum();
         let refs = 1 + varint_len(self.refs.len() as u64) + self.refs.len();
         let out = &mut self.series;
         out.push(0x2a);
@@ -35,7 +35,7 @@ impl Request {
         put_varint(out, self.refs.len() as u64);
         out.extend_from_slice(&self.refs);
         for point in series.points {
-            put_point(out, point, series.start_ms);
+            put_point(out, point, start_ms(series, point));
         }
         out.extend_from_slice(metadata);
     }
@@ -73,6 +73,11 @@ impl Request {
         self.symbols.clear();
         self.series.clear();
     }
+}
+
+/// A sample from before the counter's last reset is not told to count from there.
+fn start_ms(series: &Series<'_>, point: &Point) -> i64 {
+    if series.start_ms <= point.timestamp_ms { series.start_ms } else { 0 }
 }
 
 /// The strings of one request, each with its number from 1; 0 is the empty string.
@@ -168,7 +173,8 @@ mod tests {
                 prop_assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), meant);
                 let samples: Vec<_> = series.samples.iter().map(|s| (s.value.to_bits(), s.timestamp)).collect();
                 prop_assert_eq!(&samples, points);
-                prop_assert!(series.samples.iter().all(|s| s.start_timestamp == *start_ms));
+                let start = |t: i64| if *start_ms <= t { *start_ms } else { 0 };
+                prop_assert!(series.samples.iter().all(|s| s.start_timestamp == start(s.timestamp)));
                 let read_metadata = series.metadata.as_ref().map(|m| (m.r#type, symbol(&m.help_ref), symbol(&m.unit_ref)));
                 prop_assert_eq!(&read_metadata, metadata);
             }

@@ -127,6 +127,10 @@ impl HostAbi for Host {
         })
     }
 
+    fn set_series_start(&self, series: u64, start_ms: i64) {
+        guarded((), || self.intake.set_start(SeriesId::from_number(series), start_ms));
+    }
+
     fn release_series(&self, series: u64) {
         guarded((), || self.intake.release(SeriesId::from_number(series)));
     }
