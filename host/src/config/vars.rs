@@ -73,7 +73,7 @@ settings! {
         default: "monitor",
         unit: "",
         group: SENSOR,
-        help: "The value of the label service on expanded pyJoules-like records.",
+        help: "The value of the label source on expanded pyJoules-like records.",
         why: "The original's.",
     }
     PUSH_INTERVAL_S {

@@ -24,7 +24,12 @@ pub(crate) struct Host(Command);
 impl Host {
     /// The binary that cargo built for this test, logging JSON.
     pub(crate) fn new() -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_monitor-host"));
+        Self::at(env!("CARGO_BIN_EXE_monitor-host"))
+    }
+
+    /// The same binary, by another path.
+    pub(crate) fn at(binary: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(binary);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("LOG_FORMAT", "json");
         Self(command)

@@ -2,6 +2,7 @@
 //!
 //! The harness comes first, from the small parts up; the tests follow, each beside what it is about.
 
+mod drive;
 mod faults;
 mod http;
 mod process;
@@ -18,6 +19,13 @@ mod receivers;
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod sink;
 
+// What real receivers get.
+mod delivery;
+mod outage;
+mod overflow;
+mod refused;
+mod slow;
+
 // What a receiver does.
 mod answers;
 mod retries;
@@ -31,3 +39,6 @@ mod compat;
 mod loading;
 mod order;
 mod telling;
+
+// What an operator sets.
+mod variables;
