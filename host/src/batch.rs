@@ -136,6 +136,7 @@ impl Batcher {
         let Some(of_series) = table.get(series) else {
             return Pushed::Dropped(Reason::UnknownSeries);
         };
+        table.touch(series);
         let newest_ms = self.known(series).newest_ms;
         if !self.limits.allow_out_of_order && point.timestamp_ms <= newest_ms {
             let same = point.timestamp_ms == newest_ms;

@@ -126,6 +126,7 @@ impl Batching {
         if pushed == Some(Pushed::Taken) {
             self.ledger.collect(Origin::Marker, Place::Batched, 1);
         }
+        view.expect_nothing(series);
         self.ended.push(series);
     }
 

@@ -134,14 +134,15 @@ impl SeriesTable {
         entry.is_some_and(|entry| entry.handles.fetch_update(Relaxed, Relaxed, one_less) == Ok(1))
     }
 
-    /// Forgets a series that has ended, unless somebody registered it again meanwhile. Its id means nothing any more.
+    /// Forgets a series that has ended, unless somebody registered it again or a record named it meanwhile (see
+    /// [`View::expect_nothing`]). Its id means nothing any more.
     pub fn remove(&self, id: SeriesId) -> bool {
         let mut inner = self.write();
         let inner = &mut *inner;
         let Some(entry) = inner.entries.get_mut(id.index as usize) else {
             return false;
         };
-        if entry.generation != id.generation || entry.handles.load(Relaxed) > 0 {
+        if entry.generation != id.generation || entry.handles.load(Relaxed) > 0 || entry.used.load(Relaxed) {
             return false;
         }
         let hash = inner.hasher.hash_one(&*entry.labels);
@@ -271,10 +272,23 @@ impl View<'_> {
         self.get(id).map(|known| known.labels)
     }
 
-    /// All that is known of a series, which counts as a sign of life, or `None` if it has ended or never was.
+    /// A sample of the series was seen: it is alive.
+    pub fn touch(&self, id: SeriesId) {
+        if let Some(entry) = self.0.entries.get(id.index as usize) {
+            entry.touch();
+        }
+    }
+
+    /// The series is about to be removed, unless it is seen again before.
+    pub fn expect_nothing(&self, id: SeriesId) {
+        if let Some(entry) = self.0.entries.get(id.index as usize) {
+            entry.used.store(false, Relaxed);
+        }
+    }
+
+    /// All that is known of a series, or `None` if it has ended or never was.
     pub fn get(&self, id: SeriesId) -> Option<Known<'_>> {
         let entry = self.0.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?;
-        entry.touch();
         Some(Known { labels: &entry.labels, metadata: entry.metadata.as_deref(), start_ms: entry.start_ms })
     }
 }
@@ -315,6 +329,8 @@ mod tests {
         assert!(!table.release(id));
         assert!(table.release(id));
         assert!(!table.release(id), "no handle is left to give back");
+        assert!(!table.remove(id), "a record of it may be on its way");
+        table.view().expect_nothing(id);
         assert!(table.remove(id));
         assert_eq!(table.view().labels(id), None);
         let next = table.intern(b"t").unwrap();
@@ -328,6 +344,7 @@ mod tests {
         let table = SeriesTable::new(100);
         let id = table.register(b"s", Metadata::default()).unwrap();
         assert!(table.release(id));
+        table.view().expect_nothing(id);
         table.register(b"s", Metadata::default());
         assert!(!table.remove(id));
         assert_eq!(table.view().labels(id), Some(&b"s"[..]));
@@ -346,6 +363,7 @@ mod tests {
         assert_eq!(table.sweep(true), [idle]);
         assert_eq!(table.sweep(false), [idle], "the held one was not looked at before");
         assert_eq!(table.sweep(false), [held, idle]);
+        table.view().expect_nothing(idle);
         assert!(table.remove(idle));
         assert!(table.intern(b"third").is_some());
         assert_eq!(table.register(b"fourth", Metadata::default()), None);

@@ -101,6 +101,9 @@ impl<T> RawSender<T> {
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             if left.is_some_and(|d| d.is_zero()) {
                 state.stats.refused += 1;
+                let (refused, capacity) = (state.stats.refused, state.stats.capacity);
+                drop(state);
+                tell_refused(refused, capacity);
                 return Err(SendError::Full(item));
             }
             state = wait(&self.0.not_full, state, left);
@@ -169,6 +172,17 @@ impl<T> Iterator for RawReceiver<T> {
 
     fn next(&mut self) -> Option<T> {
         self.pull()
+    }
+}
+
+/// Says it at the 1st, 10th, 100th, … refusal: often enough to be seen, never a flood.
+fn tell_refused(refused: u64, capacity: u64) {
+    if refused == 10u64.pow(refused.ilog10()) {
+        tracing::warn!(
+            refused,
+            capacity,
+            "the raw queue stayed full: a reading was handed back; process_data can't keep up with get_power"
+        );
     }
 }
 

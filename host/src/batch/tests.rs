@@ -75,6 +75,7 @@ fn strangers_and_absurd_moments_are_dropped() {
     let stranger = Sample::from_parts(7, 1.0, EARLIEST_MS);
     assert_eq!(batcher.push(&absurd, &table.view()), Pushed::Dropped(Reason::InvalidTimestamp));
     assert_eq!(batcher.push(&stranger, &table.view()), Pushed::Dropped(Reason::UnknownSeries));
+    table.view().expect_nothing(a);
     assert!(table.release(a) && table.remove(a));
     assert_eq!(batcher.push(&at(a, 0, 1.0), &table.view()), Pushed::Dropped(Reason::UnknownSeries));
     let next = series(&table, "b");
