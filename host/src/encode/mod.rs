@@ -74,11 +74,11 @@ pub struct Series<'a> {
 
 /// At most how many bytes a series takes in either message, its samples left out.
 pub fn series_bound(labels: &[u8], metadata: Option<&Metadata>) -> usize {
-    // 1.0: a tag and a length below 2^28. 2.0 in addition: for each string a tag, a length and a reference of up to
-    // four bytes each, where 1.0 has six bytes for a pair; metadata with its three fields.
+    // 1.0: a tag and a length below 2^28. 2.0 in addition: a tag and a length for the references, and for each pair two of
+    // them, of up to four bytes each, where 1.0 has the pair's own tag and length; metadata with its three fields.
     let pairs = crate::labels::pairs(labels).count();
     let metadata = metadata.map_or(0, |metadata| metadata.help.len() + metadata.unit.len() + 32);
-    labels.len() + 10 + 12 * pairs + metadata
+    labels.len() + 10 + 6 * pairs + metadata
 }
 
 /// At most how many bytes a sample takes in either message.
