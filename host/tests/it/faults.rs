@@ -52,12 +52,13 @@ pub(crate) fn raw(running: &Running, name: &str) -> u64 {
     line.json[name].as_u64().unwrap_or_else(|| panic!("no {name}: {}", line.text))
 }
 
-/// What all readings brought, in the order of arrival: as many as the books say were delivered.
+/// What all readings brought, in the order of arrival: as many as the books say were delivered, but for the markers that
+/// end series.
 #[track_caller]
 pub(crate) fn numbers(sink: &Sink, ledger: &Ledger) -> Vec<u64> {
     let samples = sink.wait_samples(ledger.delivered as usize, LONG);
     assert_eq!(samples.len() as u64, ledger.delivered, "more arrived than was delivered");
-    samples.iter().map(|sample| sample.value as u64).collect()
+    samples.iter().filter(|sample| !sample.is_marker()).map(|sample| sample.value as u64).collect()
 }
 
 /// Every reading of the run has arrived, once and in order, and nothing was against the protocol.

@@ -39,6 +39,13 @@ pub(crate) struct Sample {
     pub(crate) received_ms: i64,
 }
 
+impl Sample {
+    /// Whether it says that its series has ended.
+    pub(crate) fn is_marker(&self) -> bool {
+        self.value.to_bits() == STALE_NAN
+    }
+}
+
 /// A request that arrived, whether it was taken or not.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Request {
@@ -125,10 +132,20 @@ impl Sink {
         Self::start_at("127.0.0.1:0")
     }
 
+    /// As [`Sink::start`], one that reads `1.0`, `2.0`, `both` or, as `legacy`, takes 2.0 for something it can ignore.
+    pub(crate) fn reading(protocol: &str) -> Self {
+        Self::start_with("127.0.0.1:0", protocol)
+    }
+
     /// As [`Sink::start`], at this address.
     pub(crate) fn start_at(address: &str) -> Self {
+        Self::start_with(address, "both")
+    }
+
+    /// As [`Sink::reading`], at this address.
+    pub(crate) fn start_with(address: &str, protocol: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_monitor-host"));
-        command.env_clear().args(["receive", "--json", "--listen", address]);
+        command.env_clear().args(["receive", "--json", "--listen", address, "--protocol", protocol]);
         let mut process = Process::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
             .expect("the receiver can be executed");
         let stdout = process.stdout.take().expect("stdout is piped");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use monitor_proto::STALE_NAN;
+
 use crate::faults::{LONG, assert_all_arrived, books, host, numbers};
 use crate::host::{Host, Ledger, Running};
 use crate::sink::Sink;
@@ -124,11 +126,14 @@ fn every_form_brings_every_sample_of_every_series() {
         let sink = Sink::start();
         let running = run(host(sink.url()).env("FAULT_FORM", form).env("FAULT_SERIES", "30"));
         let ledger = books(&running);
-        assert_eq!((ledger.delivered, ledger.dropped), (30 * READINGS, 0), "{form}: {ledger:?}");
-        sink.wait_samples(30 * READINGS as usize, LONG);
+        // The plugin ended by itself, and its series with it.
+        assert_eq!((ledger.delivered, ledger.dropped), (30 * (READINGS + 1), 0), "{form}: {ledger:?}");
+        sink.wait_samples(ledger.delivered as usize, LONG);
         let series = sink.series();
         assert_eq!(series.len(), 30);
         for samples in series.values() {
+            let (marker, samples) = samples.split_last().expect("samples");
+            assert_eq!(marker.1.to_bits(), STALE_NAN, "{form}");
             let values: Vec<_> = samples.iter().map(|(_, value)| *value as u64).collect();
             assert_eq!(values, (1..=READINGS).collect::<Vec<_>>(), "{form}");
         }

@@ -29,6 +29,8 @@ struct Fault {
     process_delay: Duration,
     /// After so many readings, one sample is sent of a series whose handle was dropped before.
     end_after: u64,
+    /// After so many readings, the first series gets no more samples; its handle is kept.
+    silent_after: u64,
 }
 
 impl MonitorImpl for Fault {
@@ -54,6 +56,7 @@ impl MonitorImpl for Fault {
             process_delay: setting("FAULT_PROCESS_DELAY_S")
                 .seconds(Duration::ZERO, Duration::ZERO..=Duration::MAX / 2)?,
             end_after: setting("FAULT_END_AFTER").number(0, 0..=u64::MAX)?,
+            silent_after: setting("FAULT_SILENT_AFTER").number(u64::MAX, 0..=u64::MAX)?,
         })
     }
 
@@ -113,15 +116,16 @@ impl MonitorImpl for Fault {
 impl Fault {
     fn send(&self, series: &[Series], out: &RecordSender, number: u64, moment: i64) {
         let value = number as f64;
+        let first = usize::from(number > self.silent_after);
         let record = |i: usize| Record::new("fault_number", value).label("series", i.to_string()).at(moment);
         // What is not taken is counted by the host; a test reads it there.
         let _refused = match self.form {
             "series" => {
-                let samples: Vec<_> = series.iter().map(|series| series.sample(value, moment)).collect();
+                let samples: Vec<_> = series[first..].iter().map(|series| series.sample(value, moment)).collect();
                 out.send(&samples[..]).is_err()
             }
-            "records" => (0..self.series).any(|i| out.send(record(i)).is_err()),
-            "list" => out.send((0..self.series).map(record).collect::<Vec<_>>()).is_err(),
+            "records" => (first..self.series).any(|i| out.send(record(i)).is_err()),
+            "list" => out.send((first..self.series).map(record).collect::<Vec<_>>()).is_err(),
             _ => {
                 let text = self.json.replace("NOW_ISO", &iso(moment)).replace("NOW_MS", &moment.to_string());
                 out.send(Json(text.replace("NUMBER", &number.to_string()))).is_err()
