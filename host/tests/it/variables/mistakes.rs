@@ -12,6 +12,7 @@ use crate::sink::Sink;
 
 const HUGE: &[u8] = b"99999999999999999999999999";
 const SECONDS: &[&[u8]] = &[b"abc", b"-1", b"0", b"1e300", HUGE, b"NaN", b"inf", b"1s", b"\xff"];
+const OPTIONAL_SECONDS: &[&[u8]] = &[b"abc", b"-1", b"0", b"0.5", b"1e300", HUGE, b"NaN", b"inf", b"1s", b"\xff"];
 const POSITIVE: &[&[u8]] = &[b"abc", b"-1", b"0", HUGE, b"NaN", b"1.5", b"\xff"];
 const COUNT: &[&[u8]] = &[b"abc", b"-1", HUGE, b"NaN", b"1.5", b"\xff"];
 const CHOICE: &[&[u8]] = &[b"abc", b"-1", b"2", HUGE, b"NaN", b"\xff"];
@@ -28,11 +29,18 @@ const BAD: &[(&str, &[&[u8]])] = &[
     ("PROC_QUEUE_SIZE", POSITIVE),
     ("METRIC_DEFAULT", &[b"a-b", b"-1", b"0", HUGE, b"a b", b"\xc3\xa9", b"\xff", LONG]),
     ("SERVICE_LABEL", &[b"a\nb", b"\x1b[2J", b"\xff", LONG]),
+    ("EXTERNAL_LABELS", &[b"abc", b"=1", b"a-b=1", b"__a=b", b"a=1,a=2", b"a=${X", b"a=${NOT_SET}", b"a=\xff"]),
+    ("MAX_LABEL_VALUE_BYTES", &[b"abc", b"-1", b"0", b"1048577", HUGE, b"1KiB", b"\xff"]),
+    ("MAX_SERIES", POSITIVE),
+    ("SERIES_IDLE_S", OPTIONAL_SECONDS),
     ("PUSH_INTERVAL_S", SECONDS),
     ("BATCH_MAX_SAMPLES", POSITIVE),
     ("BATCH_MAX_BYTES", &[b"abc", b"-1", b"0", HUGE, b"NaN", b"1KB", b"\xff"]),
     ("ALLOW_OUT_OF_ORDER", CHOICE),
     ("REMOTE_WRITE_URL", &[b"abc", b"-1", b"0", HUGE, b"NaN", b"h:9090", b"ftp://h/w", b"http://", b"\xff"]),
+    ("REMOTE_WRITE_PROTOCOL", &[b"abc", b"1", b"2", b"3.0", b"v2", b"\xff"]),
+    ("RETRY_ON_HTTP", &[b"abc", b"-1", b"200", b"503", b"401;403", b"4xx", HUGE, b"\xff"]),
+    ("MAX_SAMPLE_AGE_S", OPTIONAL_SECONDS),
     ("REMOTE_WRITE_TIMEOUT_S", SECONDS),
     ("MAX_RETRY_BATCHES", COUNT),
     ("MAX_RETRY_BYTES", COUNT),

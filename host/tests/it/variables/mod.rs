@@ -1,6 +1,19 @@
 //! The variables of `monitor-host run`, seen from outside: what each does, and what becomes of a mistake in it.
 
+/// One test each, under the variable's name.
+macro_rules! effects {
+    ($($variable:ident: $effect:ident,)*) => {
+        pub(super) const SHOWN: &[&str] = &[$(stringify!($variable)),*];
+
+        #[allow(non_snake_case, reason = "named after the variables")]
+        mod effect_of {
+            $(#[test] fn $variable() { super::$effect() })*
+        }
+    };
+}
+
 mod effects;
+mod limits;
 mod mistakes;
 mod sources;
 
@@ -57,4 +70,14 @@ fn flag(var: &Var) -> String {
 /// The names of all variables, in the order of the table.
 fn names() -> Vec<&'static str> {
     TABLE.iter().map(|var| var.name).collect()
+}
+
+#[test]
+fn no_variable_is_without_a_test_of_its_effect() {
+    let mut shown: Vec<&str> = [effects::SHOWN, limits::SHOWN].concat();
+    shown.retain(|name| !name.starts_with("DUMMY_"));
+    shown.sort_unstable();
+    let mut all = names();
+    all.sort_unstable();
+    assert_eq!(shown, all);
 }

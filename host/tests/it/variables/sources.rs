@@ -19,7 +19,13 @@ fn a_flag_beats_the_variable() {
     let plugin = plugins::so("monitor-dummy").to_str().expect("a path in UTF-8");
     let mut host = Host::new().arg("run");
     for var in TABLE {
-        let good = if var.name == "MONITOR_IMPL_PATH" { plugin } else { var.default };
+        let good = match var.name {
+            "MONITOR_IMPL_PATH" => plugin,
+            "EXTERNAL_LABELS" => "a=b",
+            "SERIES_IDLE_S" | "MAX_SAMPLE_AGE_S" => "60",
+            "RETRY_ON_HTTP" => "401",
+            _ => var.default,
+        };
         // Wrong for every kind of value but a path and a label.
         host = host.env(var.name, "a-b/\u{1}").arg(flag(var)).arg(good);
     }
