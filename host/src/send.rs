@@ -152,6 +152,7 @@ impl Sender {
             return false;
         }
         self.ledger.discard(Place::InFlight, Reason::TooOld, batch.samples);
+        self.kept.settled();
         if let Some(suppressed) = self.age_limit.allow(Instant::now()) {
             tracing::warn!(
                 reason = %Reason::TooOld,
@@ -175,6 +176,7 @@ impl Sender {
             }
             Err(error) => {
                 self.ledger.discard(Place::InFlight, Reason::Refused, batch.samples);
+                self.kept.settled();
                 tracing::error!(samples = batch.samples, "a batch can't be made into remote write 1.0: {error}");
                 None
             }
@@ -221,8 +223,12 @@ impl Sender {
     fn settle(&mut self, batch: Batch, outcome: Outcome) -> Next {
         let (answer, asked, why) = match outcome {
             Outcome::TimeIsUp => {
-                self.ledger.discard(Place::InFlight, Reason::Shutdown, batch.samples);
-                tracing::warn!(samples = batch.samples, "the last request was given up: SHUTDOWN_TIMEOUT_S is over");
+                let lost = self.kept.abandon(&batch);
+                tracing::warn!(
+                    samples = batch.samples,
+                    lost,
+                    "the last request was given up: SHUTDOWN_TIMEOUT_S is over"
+                );
                 return Next::Oldest { not_before: None };
             }
             Outcome::Failed { why, reached } => (if reached { Answer::Broken } else { Answer::Unreachable }, None, why),
@@ -271,6 +277,7 @@ impl Sender {
         let written = written.unwrap_or(batch.samples).min(batch.samples);
         let missing = batch.samples - written;
         self.ledger.deliver(Place::InFlight, written);
+        self.kept.settled();
         if missing > 0 {
             self.ledger.discard(Place::InFlight, Reason::PartialWrite, missing);
             tracing::error!(
@@ -304,6 +311,7 @@ impl Sender {
         let lost = batch.samples - written;
         self.ledger.deliver(Place::InFlight, written);
         self.ledger.discard(Place::InFlight, Reason::Refused, lost);
+        self.kept.settled();
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
