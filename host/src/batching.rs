@@ -133,16 +133,18 @@ impl Batching {
     /// Ends the series of which nothing was heard: after SERIES_IDLE_S, or when MAX_SERIES leave no room for others.
     fn sweep(&mut self, next_sweep: &mut Option<Instant>) {
         let now = Instant::now();
-        let mut idle = Vec::new();
-        if self.table.was_crowded() {
-            idle = self.table.sweep(true);
-        }
-        if let (Some(due), Some(every)) = (&mut *next_sweep, self.settings.series_idle)
+        let crowded = self.table.was_crowded();
+        // One sweep at most: a second one would find every series idle.
+        let idle = if let (Some(due), Some(every)) = (&mut *next_sweep, self.settings.series_idle)
             && now >= *due
         {
             *due = now + every;
-            idle.extend(self.table.sweep(false));
-        }
+            self.table.sweep(false)
+        } else if crowded {
+            self.table.sweep(true)
+        } else {
+            return;
+        };
         let table = Arc::clone(&self.table);
         let view = table.view();
         idle.into_iter().for_each(|series| self.end(series, &view));

@@ -159,14 +159,17 @@ impl Pipeline {
     }
 
     /// Ends everything by `deadline`, stage after stage, and delivers what can be delivered until then. `ended` are
-    /// the threads that have ended already.
+    /// the threads that have ended already: without any, this is an ordinary end, which ends no series.
     pub fn finish(mut self, mut ended: Vec<Ended>, deadline: Instant) -> Finished {
         let _ = self.finish_by.send(Some(deadline));
         self.kept.finish_by(deadline);
         // The workers get half of the time, so that there is some left to deliver what they gave.
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
-        self.intake.end_of_run();
+        // A plugin that is asked to stop goes on in the next run. One that ended by itself has ended its series.
+        if ended.is_empty() {
+            self.intake.end_of_run();
+        }
         self.plugin.stop(Worker::GetPower);
         self.collect(&mut ended, &[Worker::GetPower], now + left / 4);
         if !has_ended(&ended, Worker::GetPower) {

@@ -132,12 +132,13 @@ impl ProcessedQueue {
             if state.closed {
                 return Wake::Closed;
             }
-            if self.is_half_full(&state) {
-                return Wake::HalfFull;
-            }
+            // First, or a flood would put the deadline off for ever.
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Wake::Deadline;
+            }
+            if self.is_half_full(&state) {
+                return Wake::HalfFull;
             }
             state = self.reader.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -241,6 +242,7 @@ mod tests {
             queue.send(&[sample(2)], &[], Duration::ZERO).unwrap();
             assert_eq!(reader.join().unwrap(), Wake::HalfFull);
         });
+        assert_eq!(queue.wait(Instant::now()), Wake::Deadline, "which a full queue does not put off");
     }
 
     #[test]

@@ -244,7 +244,12 @@ impl Sender {
                     answer = why,
                     "the receiver does not confirm remote write 2.0: it gets 1.0 until this program starts again"
                 );
-                return Next::Again(batch);
+                if matches!(answer, Answer::Status(200..=299 | 400 | 415, _)) {
+                    return Next::Again(batch);
+                }
+                // It may be no more than out of order: it gets the time that it asked for.
+                let gap = self.failed(batch, asked, &why);
+                return Next::Oldest { not_before: Some(Instant::now() + gap) };
             }
             negotiate::Verdict::NotUnderstood => true,
             negotiate::Verdict::Stands => false,
@@ -291,7 +296,8 @@ impl Sender {
             let (waiting, _) = self.kept.waiting();
             tracing::info!(failures = self.backoff.failures(), waiting, "the receiver takes samples again");
         } else if !self.delivered_any {
-            tracing::info!(url = %self.target.shown_url, samples = batch.samples, "the first batch is delivered");
+            let (url, protocol) = (&self.target.shown_url, batch.protocol.name());
+            tracing::info!(%url, protocol, samples = batch.samples, "the first batch is delivered");
         }
         tracing::debug!(
             sequence = batch.sequence,
