@@ -19,6 +19,8 @@ pub mod batching;
 pub mod encode;
 
 pub mod keep;
+pub mod spool;
+
 pub mod retry;
 pub mod send;
 
