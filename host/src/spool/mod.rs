@@ -55,6 +55,7 @@ mod error;
 mod open;
 mod queue;
 mod record;
+mod room;
 mod scan;
 mod segment;
 

@@ -6,7 +6,7 @@
 //! Never: reads more than one record at a time; drops a record without counting it.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -46,11 +46,11 @@ pub struct Spool {
 /// A record that was given out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
-    tally: Tally,
+    pub(super) tally: Tally,
     /// Where the one after it begins.
     next: u64,
     /// The bound may have dropped its segment meanwhile.
-    on_disk: bool,
+    pub(super) on_disk: bool,
 }
 
 impl Spool {
@@ -183,11 +183,6 @@ impl Spool {
         self.state.last_sequence
     }
 
-    /// How much of the disk the segments take, in bytes.
-    pub fn disk_bytes(&self) -> u64 {
-        self.segments.iter().chain(&self.garbage).map(|segment| segment.end).sum()
-    }
-
     /// The header of the oldest record, where it begins, and the file. Passes over what is damaged.
     fn front(&mut self) -> Result<Option<(File, u64, Header)>, SpoolError> {
         loop {
@@ -244,66 +239,5 @@ impl Spool {
         let written = self.cursor.write(&self.state);
         self.retire();
         written.map_err(SpoolError::io("write", &self.dir.join("cursor")))
-    }
-
-    /// Deletes segments in which nothing waits and to which nothing will be appended. Those that can't be deleted are
-    /// tried again the next time: they cost only space.
-    pub(super) fn retire(&mut self) {
-        while let Some(oldest) = self.segments.front() {
-            if oldest.left.records > 0 || (self.segments.len() == 1 && self.writer.is_some()) {
-                break;
-            }
-            self.state.place = self.state.place.max(Place { segment: oldest.number, offset: oldest.end });
-            self.garbage.extend(self.segments.pop_front());
-        }
-        self.garbage.retain(|segment| segment::delete(&self.dir, segment.number).is_err());
-    }
-
-    /// Drops the oldest segments until so many bytes can be added.
-    fn make_room(&mut self, bytes: u64) -> Result<(), SpoolError> {
-        self.retire();
-        while self.disk_bytes() + bytes > self.bounds.max_bytes {
-            // As long as nothing can be deleted, nothing is gained by dropping more.
-            let Some(oldest) = self.garbage.first().or(self.segments.front()) else { break };
-            let deleted = segment::delete(&self.dir, oldest.number);
-            deleted.map_err(SpoolError::io("delete", &segment::path(&self.dir, oldest.number)))?;
-            if !self.garbage.is_empty() {
-                self.garbage.remove(0);
-                continue;
-            }
-            let Some(mut dropped) = self.segments.pop_front() else { break };
-            if self.segments.is_empty() {
-                self.writer = None;
-            }
-            let mut lost = dropped.skip_all();
-            if let Some(held) = self.held.as_mut().filter(|held| held.on_disk) {
-                held.on_disk = false;
-                lost -= held.tally;
-            }
-            self.losses.overflow += lost;
-        }
-        Ok(())
-    }
-
-    fn begin_segment(&mut self) -> Result<File, SpoolError> {
-        let number = self.next_number;
-        let path = segment::path(&self.dir, number);
-        let made = OpenOptions::new().write(true).create_new(true).open(&path);
-        // A name that is taken must not stand in the way for ever.
-        self.next_number += 1;
-        let file = made.map_err(SpoolError::io("make", &path))?;
-        if self.fsync
-            && let Err(error) = self.sync_dir()
-        {
-            self.garbage.push(Segment::empty(number));
-            return Err(error);
-        }
-        self.segments.push_back(Segment::empty(number));
-        Ok(file)
-    }
-
-    /// Makes the names in the directory survive a power cut.
-    pub(super) fn sync_dir(&self) -> Result<(), SpoolError> {
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(SpoolError::io("flush", &self.dir))
     }
 }
