@@ -36,6 +36,8 @@ counted_enum! {
     Origin {
         /// The plugin sent it.
         Plugin = "plugin",
+        /// An earlier run left it in the spool.
+        Recovered = "recovered",
         /// A stale marker of ours, which ends a series.
         Marker = "marker",
     }
@@ -92,6 +94,12 @@ counted_enum! {
         RetryOverflow = "retry_overflow",
         /// Older than MAX_SAMPLE_AGE_S before it could be delivered.
         TooOld = "too_old",
+        /// Pushed out of the spool by SPOOL_MAX_BYTES.
+        SpoolOverflow = "spool_overflow",
+        /// Older than SPOOL_MAX_AGE_S before it could be delivered.
+        SpoolExpired = "spool_expired",
+        /// Lost with a damaged part of the spool.
+        SpoolDamaged = "spool_damaged",
         /// The receiver refused it for good.
         Refused = "refused",
         /// A receiver of 2.0 accepted the request and said that it wrote less than was in it.

@@ -22,6 +22,7 @@ pub mod keep;
 pub mod negotiate;
 pub mod retry;
 pub mod send;
+pub mod spool;
 
 // What all of them may use.
 pub mod labels;

@@ -21,7 +21,7 @@ use crate::batch::Limits;
 use crate::batching::{Batching, Settings};
 use crate::config::Config;
 use crate::intake::Intake;
-use crate::keep::{Bounds, Kept};
+use crate::keep::{Bounds, Disk, Kept};
 use crate::labels::Rules;
 use crate::ledger::{Ledger, Place, Reason};
 use crate::negotiate::{Current, Negotiation};
@@ -29,6 +29,7 @@ use crate::plugin::{HostSettings, Library, LoadError, Plugin, Worker, WorkerErro
 use crate::queue::{Drained, ProcessedQueue};
 use crate::send::{Sender, SetupError, Target};
 use crate::series::SeriesTable;
+use crate::spool::{self, SpoolError};
 
 /// A thread has ended. The host's own stages tell this only when they panicked, which ends the run as well.
 #[derive(Debug)]
@@ -56,6 +57,9 @@ pub enum StartError {
     /// The plugin refused to start.
     #[error(transparent)]
     Plugin(#[from] LoadError),
+    /// The spool can't be used.
+    #[error("SPOOL_DIR: {0}")]
+    Spool(#[from] SpoolError),
     /// There is no way to send.
     #[error(transparent)]
     Sender(#[from] SetupError),
@@ -105,14 +109,20 @@ impl Pipeline {
 
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
-        let kept = Arc::new(Kept::new(bounds, Arc::clone(&ledger)));
+        let disk = open_spool(config, &ledger)?;
+        let kept = Arc::new(Kept::new(bounds, disk, Arc::clone(&ledger)));
         let limits = Limits {
             max_samples: config.batch_max_samples.get(),
             max_bytes: config.batch_max_bytes,
             allow_out_of_order: config.allow_out_of_order,
         };
         let protocol = Arc::new(Current::new(Negotiation::new(config.remote_write_protocol).current()));
-        let settings = Settings { limits, push_interval: config.push_interval, series_idle: config.series_idle };
+        // With a spool, what a crash can lose is what was not cut yet.
+        let push_interval = match config.spool_dir {
+            Some(_) => config.push_interval.min(config.spool_flush),
+            None => config.push_interval,
+        };
+        let settings = Settings { limits, push_interval, series_idle: config.series_idle };
         let batching = Batching::new(
             settings,
             Arc::clone(&processed),
@@ -136,7 +146,7 @@ impl Pipeline {
 
         let (events, endings) = bounded(4);
         let sender = Some(start_stage("sender", events.clone(), || sender.run())?);
-        let first_push = config.push_interval.mul_f64(fastrand::f64());
+        let first_push = push_interval.mul_f64(fastrand::f64());
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         start_worker(Worker::ProcessData, &plugin, events.clone())?;
         start_worker(Worker::GetPower, &plugin, events)?;
@@ -203,9 +213,33 @@ impl Pipeline {
                 "undelivered batches were given up: SHUTDOWN_TIMEOUT_S is over"
             );
         }
-        // No stage runs any more: what still stands in the books was in the hands of one that panicked.
+        let (batches, on_disk) = self.kept.on_disk();
+        if batches > 0 {
+            tracing::info!(
+                batches,
+                samples = on_disk,
+                "what could not be delivered waits in the spool for the next run"
+            );
+        }
+        // No stage runs any more: what else stands in the books was in the hands of one that panicked.
         for (place, samples) in self.ledger.snapshot().places {
-            self.ledger.discard(place, Reason::Shutdown, samples);
+            let expected = if place == Place::Kept { on_disk } else { 0 };
+            self.ledger.discard(place, Reason::Shutdown, samples.saturating_sub(expected));
+        }
+    }
+}
+
+/// The spool that SPOOL_DIR names. One that can't be used is told, and the run goes on in memory; but not beside another
+/// process that uses it, which is a mistake in the configuration.
+fn open_spool(config: &Config, ledger: &Ledger) -> Result<Option<Disk>, SpoolError> {
+    let Some(dir) = &config.spool_dir else { return Ok(None) };
+    let bounds = spool::Bounds { max_bytes: config.spool_max_bytes as u64, max_age: config.spool_max_age };
+    match Disk::open(dir, bounds, config.spool_fsync, ledger) {
+        Ok(disk) => Ok(Some(disk)),
+        Err(error @ SpoolError::Held { .. }) => Err(error),
+        Err(error) => {
+            tracing::error!("SPOOL_DIR: {error}; batches wait in memory alone, a crash would lose them");
+            Ok(None)
         }
     }
 }

@@ -100,10 +100,20 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
         url = %config.url_for_log(),
         scrape_interval_s = config.scrape_interval.as_secs_f64(),
         push_interval_s = config.push_interval.as_secs_f64(),
-        "running; a crash of this process would lose what waits in memory (at most {} batches or {} bytes)",
-        config.max_retry_batches,
-        config.max_retry_bytes,
+        "running"
     );
+    match &config.spool_dir {
+        Some(dir) => tracing::info!(
+            dir = %dir.display(),
+            "batches wait on disk: a crash of this process would lose at most SPOOL_FLUSH_S of samples"
+        ),
+        None => tracing::info!(
+            "batches wait in memory, at most {} of them or {} bytes: a crash of this process would lose them \
+             (SPOOL_DIR keeps them on disk)",
+            config.max_retry_batches,
+            config.max_retry_bytes,
+        ),
+    }
     Ok(pipeline)
 }
 
@@ -116,7 +126,7 @@ fn refuse(error: &StartError) -> ExitCode {
             }
             NO_PLUGIN.into()
         }
-        StartError::Sender(_) => BAD_CONFIGURATION.into(),
+        StartError::Sender(_) | StartError::Spool(_) => BAD_CONFIGURATION.into(),
         StartError::Thread(_) => WORKER_ENDED.into(),
     }
 }

@@ -32,6 +32,10 @@ const SHOWN_BYTES: usize = 512;
 /// How much of an answer is read, so that the connection can be used again; what sends more is cut off.
 const READ_BYTES: usize = 64 * 1024;
 
+/// While a backlog is delivered after an outage or a restart: the gap between two requests, so that a receiver that has
+/// just come back is not knocked over.
+const CATCH_UP_GAP: Duration = Duration::from_millis(10);
+
 /// Where batches go, and how long an answer may take.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -70,6 +74,8 @@ pub struct Sender {
     failure_limit: Limit,
     age_limit: Limit,
     delivered_any: bool,
+    /// There is a backlog from an outage or from an earlier run.
+    catching_up: bool,
 }
 
 /// How an attempt ended.
@@ -117,6 +123,8 @@ impl Sender {
             failure_limit,
             age_limit: Limit::default(),
             delivered_any: false,
+            // What an earlier run left, if anything: the first delivery finds out.
+            catching_up: true,
         })
     }
 
@@ -152,6 +160,7 @@ impl Sender {
             return false;
         }
         self.ledger.discard(Place::InFlight, Reason::TooOld, batch.samples);
+        self.kept.settled();
         if let Some(suppressed) = self.age_limit.allow(Instant::now()) {
             tracing::warn!(
                 reason = %Reason::TooOld,
@@ -175,6 +184,7 @@ impl Sender {
             }
             Err(error) => {
                 self.ledger.discard(Place::InFlight, Reason::Refused, batch.samples);
+                self.kept.settled();
                 tracing::error!(samples = batch.samples, "a batch can't be made into remote write 1.0: {error}");
                 None
             }
@@ -221,8 +231,12 @@ impl Sender {
     fn settle(&mut self, batch: Batch, outcome: Outcome) -> Next {
         let (answer, asked, why) = match outcome {
             Outcome::TimeIsUp => {
-                self.ledger.discard(Place::InFlight, Reason::Shutdown, batch.samples);
-                tracing::warn!(samples = batch.samples, "the last request was given up: SHUTDOWN_TIMEOUT_S is over");
+                let lost = self.kept.abandon(&batch);
+                tracing::warn!(
+                    samples = batch.samples,
+                    lost,
+                    "the last request was given up: SHUTDOWN_TIMEOUT_S is over"
+                );
                 return Next::Oldest { not_before: None };
             }
             Outcome::Failed { why, reached } => (if reached { Answer::Broken } else { Answer::Unreachable }, None, why),
@@ -258,7 +272,10 @@ impl Sender {
             _ => None,
         };
         match verdict {
-            Verdict::Delivered => self.delivered(&batch, written),
+            Verdict::Delivered => {
+                self.delivered(&batch, written);
+                return Next::Oldest { not_before: self.catch_up_gap().map(|gap| Instant::now() + gap) };
+            }
             Verdict::Refused if not_understood => {
                 let why = format!("{why}; it does not know remote write 2.0, set REMOTE_WRITE_PROTOCOL=auto");
                 self.refused(&batch, None, &why);
@@ -272,10 +289,17 @@ impl Sender {
         Next::Oldest { not_before: None }
     }
 
+    /// The gap after a delivery while there is a backlog; none at the end of a run, which has no time to lose.
+    fn catch_up_gap(&mut self) -> Option<Duration> {
+        self.catching_up &= self.kept.waiting().0 > 1;
+        (self.catching_up && self.finish_by.borrow().is_none()).then_some(CATCH_UP_GAP)
+    }
+
     fn delivered(&mut self, batch: &Batch, written: Option<u64>) {
         let written = written.unwrap_or(batch.samples).min(batch.samples);
         let missing = batch.samples - written;
         self.ledger.deliver(Place::InFlight, written);
+        self.kept.settled();
         if missing > 0 {
             self.ledger.discard(Place::InFlight, Reason::PartialWrite, missing);
             tracing::error!(
@@ -310,6 +334,7 @@ impl Sender {
         let lost = batch.samples - written;
         self.ledger.deliver(Place::InFlight, written);
         self.ledger.discard(Place::InFlight, Reason::Refused, lost);
+        self.kept.settled();
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
@@ -326,6 +351,7 @@ impl Sender {
 
     fn failed(&mut self, mut batch: Batch, asked: Option<Duration>, why: &str) -> Duration {
         batch.attempts = batch.attempts.saturating_add(1);
+        self.catching_up = true;
         let gap = self.backoff.failed(asked, fastrand::f64());
         let overflow = self.kept.put_back(batch);
         if let Some(suppressed) = self.failure_limit.allow(Instant::now()) {

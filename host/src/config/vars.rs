@@ -18,6 +18,7 @@ use crate::negotiate;
 const SENSOR: &str = "Sensor";
 const BATCHES: &str = "Batches";
 const DELIVERY: &str = "Delivery";
+const SPOOL: &str = "Spool";
 const PROCESS: &str = "Process";
 
 /// A day: a longer interval is a mistake in the unit.
@@ -225,6 +226,51 @@ settings! {
         help: "How many bytes of compressed batches may wait in memory; the oldest is dropped first, 0: no retry.",
         why: "An outage never costs more memory than this, whatever the batches' size; an hour of a small sensor's \
               batches takes less.",
+    }
+    SPOOL_DIR {
+        field: spool_dir: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: SPOOL,
+        help: "Where batches wait on disk until they are delivered, through a crash and a restart. Unset, in memory.",
+        why: "A container's disk is lost with it: only a volume is worth a spool, and only the operator has one.",
+    }
+    SPOOL_MAX_BYTES {
+        field: spool_max_bytes: usize,
+        kind: Bytes { min: 1 << 20, max: 1 << 50 },
+        default: "1GiB",
+        unit: "",
+        group: SPOOL,
+        help: "How much of the disk the spool may take; the oldest batches make room.",
+        why: "At ten samples a second of five series, months; it replaces MAX_RETRY_BATCHES and MAX_RETRY_BYTES.",
+    }
+    SPOOL_MAX_AGE_S {
+        field: spool_max_age: Duration,
+        kind: Seconds { min: 1.0, max: 3650.0 * DAY },
+        default: "172800",
+        unit: "s",
+        group: SPOOL,
+        help: "A batch whose newest sample is older than this is dropped from the spool.",
+        why: "Two days last over a weekend; receivers seldom take what is older.",
+    }
+    SPOOL_FLUSH_S {
+        field: spool_flush: Duration,
+        kind: Seconds { min: 0.1, max: DAY },
+        default: "1",
+        unit: "s",
+        group: SPOOL,
+        help: "With a spool, batches are cut and written at least this often: what a crash may lose.",
+        why: "A second of samples is little to lose, and a write a second is little to do.",
+    }
+    SPOOL_FSYNC {
+        field: spool_fsync: bool,
+        kind: Switch,
+        default: "0",
+        unit: "",
+        group: SPOOL,
+        help: "1: each batch is flushed to the disk itself, to survive a power cut too.",
+        why: "A write survives the death of the process without it, and flushing wears cheap disks.",
     }
     SHUTDOWN_TIMEOUT_S {
         field: shutdown_timeout: Duration,

@@ -193,5 +193,35 @@ pub(super) fn cases() -> Vec<Case> {
             good: &[("3600", "Some(3600s)")],
             bad: &["abc", "-1", "0", "NaN", "1e9", LONG],
         },
+        Case {
+            name: "SPOOL_DIR",
+            field: |c| format!("{:?}", c.spool_dir),
+            good: &[("/var/spool/x", r#"Some("/var/spool/x")"#)],
+            bad: &["a\0b"],
+        },
+        Case {
+            name: "SPOOL_MAX_BYTES",
+            field: |c| c.spool_max_bytes.to_string(),
+            good: &[("2MiB", "2097152")],
+            bad: &["abc", "-1", "0", "NaN", "1", LONG],
+        },
+        Case {
+            name: "SPOOL_MAX_AGE_S",
+            field: |c| format!("{:?}", c.spool_max_age),
+            good: &[("3600", "3600s")],
+            bad: &["abc", "-1", "0", "NaN", "1e12", LONG],
+        },
+        Case {
+            name: "SPOOL_FLUSH_S",
+            field: |c| format!("{:?}", c.spool_flush),
+            good: &[("0.5", "500ms")],
+            bad: &["abc", "-1", "0", "NaN", "1e9", LONG],
+        },
+        Case {
+            name: "SPOOL_FSYNC",
+            field: |c| c.spool_fsync.to_string(),
+            good: &[("1", "true"), ("0", "false")],
+            bad: &["abc", "-1", "NaN", "2", LONG],
+        },
     ]
 }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use monitor_plugin_api::tracing::{debug, error, info, warn};
 use monitor_plugin_api::{
     Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Series, SeriesSpec, Stop,
@@ -135,10 +134,27 @@ impl Fault {
 }
 
 /// ISO 8601 in UTC with three decimals and no zone, as in `2025-11-09T08:47:30.123`, so that a Z or more decimals can
-/// follow. A moment that no calendar names stays a number.
+/// follow. A moment before 1970 or after 9999 stays a number.
 fn iso(moment_ms: i64) -> String {
-    let named = |moment: Timestamp| format!("{moment:.3}").trim_end_matches('Z').to_owned();
-    Timestamp::from_millisecond(moment_ms).map_or_else(|_| moment_ms.to_string(), named)
+    if !(0..253_402_300_800_000).contains(&moment_ms) {
+        return moment_ms.to_string();
+    }
+    let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let (mut year, mut month, mut day) = (1970, 1, moment_ms / 86_400_000);
+    while day >= 365 + i64::from(leap(year)) {
+        day -= 365 + i64::from(leap(year));
+        year += 1;
+    }
+    for days in [31, 28 + i64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if day < days {
+            break;
+        }
+        day -= days;
+        month += 1;
+    }
+    let (second, ms) = (moment_ms / 1000 % 86_400, moment_ms % 1000);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}", day + 1)
 }
 
 fn misbehave(how: &str) -> Result<(), Error> {

@@ -1,19 +1,26 @@
-//! Finished batches that wait to be sent, in memory, oldest first.
+//! Finished batches that wait to be sent, oldest first: in memory, or on disk where SPOOL_DIR names a place.
 //!
-//! Enters: batches from the batcher, and those whose attempt failed. Leaves: the oldest, to the sender. Bounded by
-//! MAX_RETRY_BATCHES and MAX_RETRY_BYTES: when more wait, the oldest are dropped and counted. A batch in a request is
-//! not counted here and can't be dropped.
+//! Enters: batches from the batcher, and those whose attempt failed. Leaves: the oldest, to the sender, which says what
+//! became of it. In memory, MAX_RETRY_BATCHES and MAX_RETRY_BYTES bound what waits: when more wait, the oldest are
+//! dropped and counted. On disk the spool's own bounds do; a batch is there before it is sent and until it is answered,
+//! and what can't be written waits in memory until it can. A batch in a request is not counted here.
 //!
 //! Never: lets a newer batch overtake an older one; waits for the receiver.
 
+mod disk;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub use self::disk::Disk;
 use crate::batch::Batch;
 use crate::ledger::{Ledger, Place, Reason};
 
-/// How much may wait.
+/// How soon a spool that could not be read is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// How much may wait in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// MAX_RETRY_BATCHES; 0 means that no batch is sent a second time.
@@ -33,10 +40,22 @@ pub enum Taken {
     Finished,
 }
 
+/// Where the batch came from that is in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Source {
+    #[default]
+    None,
+    Memory,
+    Disk,
+}
+
 #[derive(Debug, Default)]
 struct State {
     batches: VecDeque<Batch>,
     bytes: usize,
+    /// Whatever is on disk is older than what is in memory.
+    disk: Option<Disk>,
+    in_flight: Source,
     closed: bool,
     /// The close is news to the sender: it tries once more, whatever gap it is in.
     hurry: bool,
@@ -52,7 +71,7 @@ pub struct Kept {
     ledger: Arc<Ledger>,
 }
 
-/// Samples and batches that the bounds pushed out.
+/// Samples and batches that the bounds pushed out of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overflow {
     /// How many batches.
@@ -62,9 +81,10 @@ pub struct Overflow {
 }
 
 impl Kept {
-    /// An empty queue.
-    pub fn new(bounds: Bounds, ledger: Arc<Ledger>) -> Self {
-        Kept { state: Mutex::default(), changed: Condvar::new(), bounds, ledger }
+    /// A queue in memory, and on `disk` if there is one; what it recovered waits already.
+    pub fn new(bounds: Bounds, disk: Option<Disk>, ledger: Arc<Ledger>) -> Self {
+        let state = State { disk, ..State::default() };
+        Kept { state: Mutex::new(state), changed: Condvar::new(), bounds, ledger }
     }
 
     /// Takes a new batch, whose samples are in [`Place::Batched`] so far.
@@ -73,6 +93,7 @@ impl Kept {
         let mut state = self.lock();
         state.bytes += batch.body.len();
         state.batches.push_back(batch);
+        self.write_to_disk(&mut state);
         // A batch that was never sent is no retry: one of them may always wait for the sender.
         let overflow = self.trim(&mut state, 1);
         drop(state);
@@ -80,15 +101,43 @@ impl Kept {
         overflow
     }
 
-    /// Takes back a batch whose attempt failed; it is the oldest.
+    /// Takes back the batch in flight, whose attempt failed; it is the oldest.
     pub fn put_back(&self, batch: Batch) -> Overflow {
         self.ledger.transfer(Place::InFlight, Place::Kept, batch.samples);
         let mut state = self.lock();
+        let source = std::mem::take(&mut state.in_flight);
+        if let (Source::Disk, Some(disk)) = (source, &mut state.disk) {
+            disk.put_back(&batch, &self.ledger);
+            return Overflow::default();
+        }
         state.bytes += batch.body.len();
         state.batches.push_front(batch);
+        self.write_to_disk(&mut state);
         // What waits behind it was never sent: one of those may stay, as in `push`.
         let at_least = usize::from(state.batches.len() > 1);
         self.trim(&mut state, at_least)
+    }
+
+    /// The batch in flight is settled: delivered, or given up for good. Its samples are in the ledger already.
+    pub fn settled(&self) {
+        let mut state = self.lock();
+        let source = std::mem::take(&mut state.in_flight);
+        if let (Source::Disk, Some(disk)) = (source, &mut state.disk) {
+            disk.remove();
+        }
+        self.write_to_disk(&mut state);
+    }
+
+    /// Time is up while the batch is in flight: on disk it waits for the next run. Returns whether it is lost.
+    pub fn abandon(&self, batch: &Batch) -> bool {
+        let mut state = self.lock();
+        if let (Source::Disk, Some(disk)) = (std::mem::take(&mut state.in_flight), &mut state.disk) {
+            self.ledger.transfer(Place::InFlight, Place::Kept, batch.samples);
+            disk.put_back(batch, &self.ledger);
+            return false;
+        }
+        self.ledger.discard(Place::InFlight, Reason::Shutdown, batch.samples);
+        true
     }
 
     /// Waits for the oldest batch, but not before the moment `not_before`, if one is given.
@@ -99,21 +148,21 @@ impl Kept {
             if state.finish_by.is_some_and(|end| now >= end) {
                 return Taken::TimeIsUp;
             }
-            let until = match not_before.filter(|&moment| moment > now && !state.hurry) {
-                Some(moment) if !state.batches.is_empty() => Some(moment),
-                _ => {
-                    if let Some(batch) = state.batches.pop_front() {
-                        state.bytes -= batch.body.len();
+            let mut until = not_before.filter(|&moment| moment > now && !state.hurry);
+            if until.is_none() {
+                match self.oldest(&mut state) {
+                    Ok(Some(batch)) => {
                         state.hurry = false;
                         self.ledger.transfer(Place::Kept, Place::InFlight, batch.samples);
                         return Taken::Batch(batch);
                     }
-                    if state.closed {
-                        return Taken::Finished;
-                    }
-                    None
+                    Ok(None) if state.closed => return Taken::Finished,
+                    Ok(None) => {}
+                    Err(Unreadable) => until = Some(now + READ_AGAIN),
                 }
-            };
+            } else if state.closed && self.is_empty(&state) {
+                return Taken::Finished;
+            }
             let until = [until, state.finish_by].into_iter().flatten().min();
             state = match until {
                 Some(until) => {
@@ -123,6 +172,41 @@ impl Kept {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+
+    fn oldest(&self, state: &mut State) -> Result<Option<Batch>, Unreadable> {
+        if let Some(disk) = &mut state.disk
+            && let Some(batch) = disk.oldest(&self.ledger)?
+        {
+            state.in_flight = Source::Disk;
+            return Ok(Some(batch));
+        }
+        let batch = state.batches.pop_front();
+        if let Some(batch) = &batch {
+            state.bytes -= batch.body.len();
+            state.in_flight = Source::Memory;
+        }
+        Ok(batch)
+    }
+
+    /// Moves what waits in memory behind what is on disk, as far as it can be written.
+    fn write_to_disk(&self, state: &mut State) {
+        let State { disk: Some(disk), batches, bytes, in_flight, .. } = state else { return };
+        // One that is in flight from memory may come back, and is older than these.
+        if *in_flight == Source::Memory {
+            return;
+        }
+        while let Some(batch) = batches.front() {
+            if !disk.append(batch, &self.ledger) {
+                return;
+            }
+            *bytes -= batch.body.len();
+            batches.pop_front();
+        }
+    }
+
+    fn is_empty(&self, state: &State) -> bool {
+        state.batches.is_empty() && state.disk.as_ref().is_none_or(|disk| disk.waiting().records == 0)
     }
 
     /// From this moment on [`take`](Self::take) gives up.
@@ -140,9 +224,10 @@ impl Kept {
         self.changed.notify_all();
     }
 
-    /// Drops everything that still waits: the run is over.
+    /// The run is over: drops everything that waits in memory; what is on disk waits for the next run.
     pub fn give_up(&self) -> Overflow {
         let mut state = self.lock();
+        self.write_to_disk(&mut state);
         let mut given_up = Overflow::default();
         while let Some(batch) = state.batches.pop_front() {
             self.ledger.discard(Place::Kept, Reason::Shutdown, batch.samples);
@@ -154,9 +239,20 @@ impl Kept {
     }
 
     /// How many batches wait, and how many samples they hold.
-    pub fn waiting(&self) -> (usize, u64) {
+    pub fn waiting(&self) -> (u64, u64) {
         let state = self.lock();
-        (state.batches.len(), state.batches.iter().map(|batch| batch.samples).sum())
+        let (on_disk, of_disk) = self.on_disk_of(&state);
+        let samples: u64 = state.batches.iter().map(|batch| batch.samples).sum();
+        (state.batches.len() as u64 + on_disk, samples + of_disk)
+    }
+
+    /// How many batches wait on disk, and how many samples they hold.
+    pub fn on_disk(&self) -> (u64, u64) {
+        self.on_disk_of(&self.lock())
+    }
+
+    fn on_disk_of(&self, state: &State) -> (u64, u64) {
+        state.disk.as_ref().map_or((0, 0), |disk| (disk.waiting().records, disk.waiting().samples))
     }
 
     fn trim(&self, state: &mut State, at_least: usize) -> Overflow {
@@ -165,20 +261,13 @@ impl Kept {
         while state.batches.len() > max_batches
             || (state.bytes > self.bounds.max_bytes && state.batches.len() > at_least)
         {
-            let one = self.drop_oldest(state);
-            overflow.batches += one.batches;
-            overflow.samples += one.samples;
+            let Some(batch) = state.batches.pop_front() else { break };
+            state.bytes -= batch.body.len();
+            self.ledger.discard(Place::Kept, Reason::RetryOverflow, batch.samples);
+            overflow.batches += 1;
+            overflow.samples += batch.samples;
         }
         overflow
-    }
-
-    fn drop_oldest(&self, state: &mut State) -> Overflow {
-        let Some(batch) = state.batches.pop_front() else {
-            return Overflow::default();
-        };
-        state.bytes -= batch.body.len();
-        self.ledger.discard(Place::Kept, Reason::RetryOverflow, batch.samples);
-        Overflow { batches: 1, samples: batch.samples }
     }
 
     // The state is whole at every point where a panic could happen.
@@ -187,17 +276,20 @@ impl Kept {
     }
 }
 
+/// The spool could not be read this time.
+#[derive(Debug)]
+struct Unreadable;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::encode::Protocol;
     use crate::ledger::Origin;
     use bytes::Bytes;
-    use std::time::Duration;
 
     fn kept(max_batches: usize, max_bytes: usize) -> (Kept, Arc<Ledger>) {
         let ledger = Arc::new(Ledger::default());
-        (Kept::new(Bounds { max_batches, max_bytes }, Arc::clone(&ledger)), ledger)
+        (Kept::new(Bounds { max_batches, max_bytes }, None, Arc::clone(&ledger)), ledger)
     }
 
     /// A batch of ten bytes and as many samples as its number.
