@@ -15,3 +15,5 @@ mod plugins;
 mod receivers;
 #[allow(dead_code, reason = "a harness: tests come to its methods one by one")]
 mod sink;
+
+mod access;
