@@ -18,6 +18,23 @@ use self::front::{Front, TAKEN};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The variables whose effect the tests here show.
+pub(crate) const SHOWN: &[&str] = &[
+    "REMOTE_WRITE_USERNAME",
+    "REMOTE_WRITE_PASSWORD",
+    "REMOTE_WRITE_PASSWORD_FILE",
+    "REMOTE_WRITE_BEARER_TOKEN",
+    "REMOTE_WRITE_BEARER_TOKEN_FILE",
+    "REMOTE_WRITE_HEADERS",
+    "REMOTE_WRITE_HEADERS_FILE",
+    "TLS_CA_FILE",
+    "TLS_CERT_FILE",
+    "TLS_KEY_FILE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
+
 /// A host that pushes to `url` five times a second and logs all that it can.
 fn host(url: &str) -> Host {
     Host::new()
@@ -198,6 +215,29 @@ fn custom_headers_arrive_and_reserved_ones_are_refused() {
     let refused = host(&front.url("http://localhost")).env("REMOTE_WRITE_HEADERS", "Content-Type=s3cret").spawn();
     assert_eq!(refused.wait(TIMEOUT).code(), Some(2));
     assert!(refused.log_text().contains("content-type") && !refused.log_text().contains("s3cret"));
+}
+
+#[test]
+fn headers_come_from_a_file_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("headers");
+    fs::write(&file, "X-Scope-OrgID=team-seven\nX-Api-Key=first-key\n").unwrap();
+    let front = Front::receiver(None);
+    let running = host(&front.url("http://localhost")).env("REMOTE_WRITE_HEADERS_FILE", &file).spawn();
+    front.wait(|heard| heard.all("x-scope-orgid") == ["team-seven"] && heard.all("x-api-key") == ["first-key"]);
+    replace(&file, "X-Api-Key=other-key");
+    front.wait(|heard| heard.all("x-scope-orgid").is_empty() && heard.all("x-api-key") == ["other-key"]);
+    end(&running, &["first-key", "other-key"]);
+}
+
+#[test]
+fn a_host_that_is_excluded_is_asked_without_the_proxy() {
+    let proxy = Front::proxy(None);
+    let address = format!("http://{}", proxy.address);
+    let running = host("http://receiver.invalid:9090/w").env("HTTP_PROXY", &address).env("NO_PROXY", "invalid").spawn();
+    wait_for_words(&running, "WARNING", "a push failed and will be tried again");
+    end(&running, &[]);
+    assert_eq!(proxy.count(), 0);
 }
 
 #[test]
