@@ -44,4 +44,5 @@ mod order;
 mod telling;
 
 // What an operator sets.
+mod access;
 mod variables;
