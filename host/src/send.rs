@@ -33,6 +33,11 @@ const SHOWN_BYTES: usize = 512;
 /// How much of an answer is read, so that the connection can be used again; what sends more is cut off.
 const READ_BYTES: usize = 64 * 1024;
 
+/// A Prometheus without an out-of-order window refuses what is so far behind its newest sample.
+const LATE_MS: i64 = 3_600_000;
+const LATE_HINT: &str = "a Prometheus refuses samples that are an hour behind its newest one, \
+    unless its out_of_order_time_window is longer";
+
 /// While a backlog is delivered after an outage or a restart: the gap between two requests, so that a receiver that has
 /// just come back is not knocked over.
 const CATCH_UP_GAP: Duration = Duration::from_millis(10);
@@ -352,12 +357,15 @@ impl Sender {
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
+        // The receiver's words are shown, not interpreted: what they may mean follows from the samples' age.
+        let is_late = now_ms().saturating_sub(from_ms) > LATE_MS;
         tracing::error!(
             reason = %Reason::Refused,
             samples = lost,
             written,
             from_ms,
             to_ms,
+            hint = is_late.then_some(LATE_HINT),
             url = %self.target.shown_url,
             "the receiver refused a batch for good, its samples are lost: {why}"
         );
