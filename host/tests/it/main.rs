@@ -32,6 +32,7 @@ mod retries;
 
 // How a run ends.
 mod ending;
+mod spool;
 mod workers;
 
 // What a plugin is and does.

@@ -44,6 +44,12 @@ const BAD: &[(&str, &[&[u8]])] = &[
     ("REMOTE_WRITE_TIMEOUT_S", SECONDS),
     ("MAX_RETRY_BATCHES", COUNT),
     ("MAX_RETRY_BYTES", COUNT),
+    // Any text may be a path; what can't be a spool is no mistake that ends a run.
+    ("SPOOL_DIR", &[b"\xff"]),
+    ("SPOOL_MAX_BYTES", &[b"abc", b"-1", b"0", b"1048575", HUGE, b"NaN", b"1GB", b"\xff"]),
+    ("SPOOL_MAX_AGE_S", SECONDS),
+    ("SPOOL_FLUSH_S", SECONDS),
+    ("SPOOL_FSYNC", CHOICE),
     ("SHUTDOWN_TIMEOUT_S", SECONDS),
     ("LOG_LEVEL", CHOICE),
     ("LOG_FORMAT", CHOICE),

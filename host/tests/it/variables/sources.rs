@@ -17,6 +17,7 @@ fn is_running(line: &Line) -> bool {
 fn a_flag_beats_the_variable() {
     // The dummy's library, because the default of its variable is no path.
     let plugin = plugins::so("monitor-dummy").to_str().expect("a path in UTF-8");
+    let spool = tempfile::tempdir().expect("a folder");
     let mut host = Host::new().arg("run");
     for var in TABLE {
         let good = match var.name {
@@ -24,6 +25,7 @@ fn a_flag_beats_the_variable() {
             "EXTERNAL_LABELS" => "a=b",
             "SERIES_IDLE_S" | "MAX_SAMPLE_AGE_S" => "60",
             "RETRY_ON_HTTP" => "401",
+            "SPOOL_DIR" => spool.path().to_str().expect("a path in UTF-8"),
             _ => var.default,
         };
         // Wrong for every kind of value but a path and a label.
