@@ -35,7 +35,7 @@ fn leave(dir: &Path) -> Ledger {
     let running = spooling(NOWHERE, dir).spawn();
     // A few batches.
     let before = bytes_in(dir);
-    wait_until(&running, || bytes_in(dir) > before + 500);
+    wait_until(&running, || bytes_in(dir) > before + 600);
     running.signal(SIGTERM);
     assert_eq!(running.wait(LONG).code(), Some(0), "{}", running.log_text());
     let ledger = running.ledger();
@@ -46,11 +46,12 @@ fn leave(dir: &Path) -> Ledger {
     ledger
 }
 
-/// How many bytes the files in it have.
+/// How many bytes the segments in it have.
 pub(crate) fn bytes_in(dir: &Path) -> u64 {
-    let files = fs::read_dir(dir).into_iter().flatten();
-    // A segment may be deleted at any moment.
-    files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let segments = files.filter(|file| file.path().extension().is_some_and(|end| end == "seg"));
+    // One may be deleted at any moment.
+    segments.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
 }
 
 /// Waits for what shows on the disk and nowhere else.

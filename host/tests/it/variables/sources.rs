@@ -50,7 +50,7 @@ fn what_is_empty_or_blank_is_unset() {
         let line = host.wait_for_log(is_running, SOON);
         let shown = (line.field("url"), &line.json["scrape_interval_s"], &line.json["push_interval_s"]);
         assert_eq!(shown, ("http://prometheus:9090/api/v1/write", &0.1.into(), &4.0.into()));
-        assert!(line.message().contains("900 batches or 67108864 bytes"), "{}", line.text);
+        host.wait_for_log(|line| line.message().contains("at most 900 of them or 67108864 bytes"), SOON);
         assert!(host.log().iter().any(|line| line.message().contains("the dummy plugin runs")), "{}", host.log_text());
     }
 }
