@@ -35,7 +35,7 @@ pub fn command() -> Command {
     Command::new("monitor-host")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs a sensor plugin and pushes its samples by Prometheus remote write.\nNo command means run.")
-        .after_help(AFTER_HELP)
+        .after_help(after_help())
         .next_line_help(true)
         .disable_help_subcommand(true)
         .args_conflicts_with_subcommands(true)
@@ -43,7 +43,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("run")
                 .about("Run the plugin and push its samples")
-                .after_help(AFTER_HELP)
+                .after_help(after_help())
                 .next_line_help(true)
                 .args(config::flags(vars::TABLE)),
         )
@@ -56,11 +56,22 @@ pub fn version() -> &'static str {
     concat!("monitor-host ", env!("CARGO_PKG_VERSION"))
 }
 
-const AFTER_HELP: &str = "\
+/// Secrets have no flags, because other users of the machine can see those.
+fn after_help() -> String {
+    let secrets = vars::TABLE.iter().filter(|var| var.secret);
+    let secrets: Vec<String> = secrets.map(|var| format!("  {:<26} {}", var.name, var.help)).collect();
+    format!(
+        "\
 A value is the flag's, else the environment variable's, else the default; empty is unset.
 
+Variables without a flag, because they may hold secrets:
+{}
+
 Exit status: 0 asked to stop; 1 a worker ended the run; 2 the configuration is wrong;
-3 the plugin can't be loaded.";
+3 the plugin can't be loaded.",
+        secrets.join("\n")
+    )
+}
 
 #[cfg(test)]
 mod tests {

@@ -239,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_says_what_every_reason_means() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/delivery.md");
+        let text = std::fs::read_to_string(file).unwrap();
+        let rows = text.split_once("## Why samples are dropped").unwrap().1.lines();
+        let named: Vec<_> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(named, Reason::ALL.iter().map(|reason| reason.name()).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn every_reason_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.name()).collect();
         assert_eq!(names.len(), Reason::ALL.len());

@@ -18,6 +18,7 @@ pub mod batch;
 pub mod batching;
 pub mod encode;
 
+pub mod access;
 pub mod keep;
 pub mod negotiate;
 pub mod retry;

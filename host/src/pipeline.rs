@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender as Events, bounded};
 use monitor_plugin_api::abi::RawQueueStats;
 use tokio::sync::watch;
 
+use crate::access::{self, Access};
 use crate::batch::Limits;
 use crate::batching::{Batching, Settings};
 use crate::config::Config;
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The spool can't be used.
     #[error("SPOOL_DIR: {0}")]
     Spool(#[from] SpoolError),
+    /// A file that is needed to get in can't be used.
+    #[error(transparent)]
+    Access(#[from] access::Refused),
     /// There is no way to send.
     #[error(transparent)]
     Sender(#[from] SetupError),
@@ -89,6 +93,7 @@ impl Pipeline {
     /// # Errors
     /// See [`StartError`]; nothing runs then.
     pub fn start(config: &Config, library: &Library, path: &std::path::Path) -> Result<Self, StartError> {
+        let access = Access::new(config)?;
         let ledger = Arc::new(Ledger::default());
         let table = Arc::new(SeriesTable::new(config.max_series.get()));
 
@@ -134,7 +139,8 @@ impl Pipeline {
 
         // kept ─▶ receiver
         let target = Target {
-            url: config.remote_write_url.url().clone(),
+            url: config.remote_write_url.without_credentials(),
+            access,
             shown_url: config.url_for_log(),
             timeout: config.remote_write_timeout,
             protocol: config.remote_write_protocol,

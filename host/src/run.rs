@@ -118,7 +118,10 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
 }
 
 fn refuse(error: &StartError) -> ExitCode {
-    tracing::error!("{error}");
+    match error {
+        StartError::Access(refused) => refused.lines().iter().for_each(|line| tracing::error!("{line}")),
+        _ => tracing::error!("{error}"),
+    }
     match error {
         StartError::Plugin(LoadError { detail, .. }) => {
             if !detail.is_empty() {
@@ -126,7 +129,7 @@ fn refuse(error: &StartError) -> ExitCode {
             }
             NO_PLUGIN.into()
         }
-        StartError::Sender(_) | StartError::Spool(_) => BAD_CONFIGURATION.into(),
+        StartError::Access(_) | StartError::Sender(_) | StartError::Spool(_) => BAD_CONFIGURATION.into(),
         StartError::Thread(_) => WORKER_ENDED.into(),
     }
 }

@@ -18,6 +18,7 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::watch;
 
+use crate::access::{self, Access};
 use crate::batch::Batch;
 use crate::encode::{Protocol, transcode};
 use crate::keep::{Kept, Taken};
@@ -32,6 +33,11 @@ const SHOWN_BYTES: usize = 512;
 /// How much of an answer is read, so that the connection can be used again; what sends more is cut off.
 const READ_BYTES: usize = 64 * 1024;
 
+/// A Prometheus without an out-of-order window refuses what is so far behind its newest sample.
+const LATE_MS: i64 = 3_600_000;
+const LATE_HINT: &str = "a Prometheus refuses samples that are an hour behind its newest one, \
+    unless its out_of_order_time_window is longer";
+
 /// While a backlog is delivered after an outage or a restart: the gap between two requests, so that a receiver that has
 /// just come back is not knocked over.
 const CATCH_UP_GAP: Duration = Duration::from_millis(10);
@@ -39,8 +45,10 @@ const CATCH_UP_GAP: Duration = Duration::from_millis(10);
 /// Where batches go, and how long an answer may take.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// REMOTE_WRITE_URL.
+    /// REMOTE_WRITE_URL without credentials, which are the access's.
     pub url: Url,
+    /// How to get in there.
+    pub access: Access,
     /// The same, fit to be shown.
     pub shown_url: String,
     /// REMOTE_WRITE_TIMEOUT_S, for a whole request.
@@ -143,6 +151,7 @@ impl Sender {
                         None => break None,
                     }
                 }
+                self.renew();
                 let outcome = self.runtime.block_on(self.attempt(&batch));
                 match self.settle(batch, outcome) {
                     Next::Oldest { not_before } => break not_before,
@@ -191,6 +200,16 @@ impl Sender {
         }
     }
 
+    /// Takes over certificates that have changed, with a new connection.
+    fn renew(&mut self) {
+        if self.target.access.refresh() {
+            match client(&self.target) {
+                Ok(client) => self.client = client,
+                Err(error) => tracing::error!("the old certificates stay in use: {}", chain(&error.without_url())),
+            }
+        }
+    }
+
     async fn attempt(&self, batch: &Batch) -> Outcome {
         let mut finish_by = self.finish_by.clone();
         tokio::select! {
@@ -210,7 +229,7 @@ impl Sender {
         if batch.attempts > 0 {
             request = request.header(HeaderName::from_static("retry-attempt"), batch.attempts);
         }
-        let response = match request.send().await {
+        let response = match self.target.access.authorize(request).send().await {
             Ok(response) => response,
             Err(error) => {
                 let reached = !error.is_connect();
@@ -223,7 +242,7 @@ impl Sender {
         let written = written(response.headers());
         let elsewhere = header(LOCATION).filter(|_| status.is_redirection());
         let elsewhere = elsewhere.map(|place| format!("redirected to {place}: "));
-        let words = elsewhere.unwrap_or_default() + &read(response).await;
+        let words = self.target.access.scrub(elsewhere.unwrap_or_default() + &read(response).await);
         Outcome::Answered { status, asked, written, words: shown(&words) }
     }
 
@@ -338,12 +357,15 @@ impl Sender {
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
+        // The receiver's words are shown, not interpreted: what they may mean follows from the samples' age.
+        let is_late = now_ms().saturating_sub(from_ms) > LATE_MS;
         tracing::error!(
             reason = %Reason::Refused,
             samples = lost,
             written,
             from_ms,
             to_ms,
+            hint = is_late.then_some(LATE_HINT),
             url = %self.target.shown_url,
             "the receiver refused a batch for good, its samples are lost: {why}"
         );
@@ -380,7 +402,7 @@ impl Sender {
 fn client(target: &Target) -> reqwest::Result<Client> {
     // Fails where a provider is installed already: then there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let encrypted = target.url.scheme() == "https";
+    let one_host = target.access.is_for_one_host();
     let builder = Client::builder()
         .user_agent(concat!("monitor-host/", env!("CARGO_PKG_VERSION")))
         .timeout(target.timeout)
@@ -388,18 +410,19 @@ fn client(target: &Target) -> reqwest::Result<Client> {
         .pool_max_idle_per_host(1)
         .http1_only()
         .tcp_nodelay(true)
-        .redirect(Policy::custom(redirect));
-    // Without TLS nothing is read of the system's certificates, which cost memory and may be missing in an image.
-    let builder = if encrypted { builder } else { builder.tls_certs_only([]) };
-    builder.build()
+        .redirect(Policy::custom(move |attempt| redirect(attempt, one_host)));
+    target.access.client(builder).build()
 }
 
 /// Follows only what keeps the method and the body, and never to another scheme: certificates or the lack of them were
-/// chosen for this one.
-fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+/// chosen for this one. Nor to another host or port what was meant for `one_host`.
+fn redirect(attempt: Attempt<'_>, one_host: bool) -> reqwest::redirect::Action {
     let keeps_body = [307, 308].contains(&attempt.status().as_u16());
-    let same_scheme = attempt.previous().last().is_some_and(|from| from.scheme() == attempt.url().scheme());
-    if keeps_body && same_scheme && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+    let same_place = attempt.previous().last().is_some_and(|from| match one_host {
+        true => from.origin() == attempt.url().origin(),
+        false => from.scheme() == attempt.url().scheme(),
+    });
+    if keeps_body && same_place && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
 }
 
 async fn time_is_up(finish_by: &mut watch::Receiver<Option<Instant>>) {
@@ -447,8 +470,8 @@ fn shown(words: &str) -> String {
     if words.is_empty() { "(no explanation)".to_owned() } else { words }
 }
 
-/// An error with its causes, each told once.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, each told once, and what to do if it is one of TLS.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -458,5 +481,5 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    text + access::advice(error)
 }

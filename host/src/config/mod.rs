@@ -14,7 +14,10 @@ use clap::ArgMatches;
 pub(crate) mod kind;
 #[macro_use]
 mod table;
+pub(crate) mod access;
 mod flags;
+mod secret;
+mod together;
 mod url;
 pub mod vars;
 
@@ -23,6 +26,7 @@ mod tests;
 
 pub(crate) use self::flags::flags;
 use self::kind::Kind;
+pub use self::secret::Secret;
 pub use self::table::Var;
 pub use self::url::TargetUrl;
 pub use self::vars::Config;
@@ -37,7 +41,8 @@ impl Config {
             config.external_labels = reader.expand(&vars::EXTERNAL_LABELS, labels)?;
             Some(config)
         });
-        config.ok_or(Mistakes(reader.mistakes))
+        reader.contradictions();
+        config.filter(|_| reader.mistakes.is_empty()).ok_or(Mistakes(reader.mistakes))
     }
 
     /// The receiver's URL without its credentials and its query.
@@ -99,7 +104,7 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     fn read<K: Kind>(&mut self, var: &Var, kind: &K) -> Option<K::Value> {
-        let (by_flag, given) = self.given(var);
+        let (source, given) = self.given(var);
         let text = match given.as_deref().map(OsStr::to_str) {
             None => Ok(var.default),
             Some(Some(text)) => Ok(text.trim()),
@@ -109,7 +114,7 @@ impl Reader<'_> {
             Ok(value) => Some(value),
             Err(wrong) => {
                 let given = given.unwrap_or_else(|| var.default.into());
-                self.mistakes.push(mistake(var, by_flag, &given.to_string_lossy(), wrong));
+                self.mistakes.push(mistake(var, &source, &given.to_string_lossy(), wrong));
                 None
             }
         }
@@ -123,8 +128,8 @@ impl Reader<'_> {
             let mut rest = value.as_str();
             while let Some((before, name, after)) = placeholder(rest) {
                 let Some(found) = (self.env)(name).and_then(|found| found.into_string().ok()) else {
-                    let (by_flag, _) = self.given(var);
-                    self.mistakes.push(mistake(var, by_flag, &value, "names a variable that is not set, or not UTF-8"));
+                    let (source, _) = self.given(var);
+                    self.mistakes.push(mistake(var, &source, &value, "names a variable that is not set, or not UTF-8"));
                     return None;
                 };
                 text.push_str(before);
@@ -137,17 +142,30 @@ impl Reader<'_> {
         Some(expanded)
     }
 
-    /// What was given and not blank, and whether it came by flag.
-    fn given(&self, var: &Var) -> (bool, Option<OsString>) {
-        let blank = |value: &OsString| value.to_str().is_some_and(|text| text.trim().is_empty());
+    /// What was given and not blank, and where: `PUSH_INTERVAL_S=`, or its flag.
+    fn given(&self, var: &Var) -> (String, Option<OsString>) {
+        let there = |value: &OsString| value.to_str().is_none_or(|text| !text.trim().is_empty());
         let flag = match var.secret {
             true => None,
             false => self.flags.get_one::<OsString>(var.name).cloned(),
         };
-        match flag.filter(|value| !blank(value)) {
-            Some(value) => (true, Some(value)),
-            None => (false, (self.env)(var.name).filter(|value| !blank(value))),
+        if let Some(value) = flag.filter(there) {
+            return (format!("--{} ", var.flag.as_str()), Some(value));
         }
+        let names = [var.name].into_iter().chain(var.also.iter().copied());
+        let found = names.filter_map(|name| Some((format!("{name}="), (self.env)(name).filter(there)?))).next();
+        found.map_or((format!("{}=", var.name), None), |(source, value)| (source, Some(value)))
+    }
+
+    /// Adds what is wrong between variables, each of which may be right by itself.
+    fn contradictions(&mut self) {
+        let text = |var: &Var| self.given(var).1.and_then(|value| Some(value.to_str()?.trim().to_owned()));
+        let url = text(&vars::REMOTE_WRITE_URL).unwrap_or_else(|| vars::REMOTE_WRITE_URL.default.to_owned());
+        let headers = text(&vars::REMOTE_WRITE_HEADERS).and_then(|text| access::Headers.parse(&text).ok());
+        let authorization = headers.is_some_and(|headers| headers.contains_key("authorization"));
+        let url = TargetUrl::parse(&url).ok();
+        let lines = together::contradictions(|var| self.given(var).1.is_some(), url.as_ref(), authorization);
+        self.mistakes.extend(lines);
     }
 }
 
@@ -169,7 +187,7 @@ pub fn environment(name: &str) -> Option<OsString> {
 }
 
 /// `PUSH_INTERVAL_S="abc": not a number of seconds; give a number from 0.1 to 86400 (default 4 s)`, on one line.
-fn mistake(var: &Var, by_flag: bool, given: &str, wrong: &str) -> String {
+fn mistake(var: &Var, source: &str, given: &str, wrong: &str) -> String {
     const SHOWN: usize = 80;
     let shown = match var.secret {
         true => "***".to_owned(),
@@ -177,10 +195,8 @@ fn mistake(var: &Var, by_flag: bool, given: &str, wrong: &str) -> String {
     };
     let cut: String = shown.chars().take(SHOWN).collect();
     let more = if cut.len() < shown.len() { "..." } else { "" };
-    let source = match by_flag {
-        true => format!("--{} {cut:?}{more} ({})", var.flag.as_str(), var.name),
-        false => format!("{}={cut:?}{more}", var.name),
-    };
+    let variable = if source.starts_with("--") { format!(" ({})", var.name) } else { String::new() };
+    let source = format!("{source}{cut:?}{more}{variable}");
     let otherwise = match var.default {
         "" => "or leave it out".to_owned(),
         _ => format!("(default {})", var.default_text()),

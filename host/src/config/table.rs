@@ -26,6 +26,8 @@ pub struct Var {
     pub why: &'static str,
     /// A secret has no flag (other users can see flags), and its value is never shown.
     pub secret: bool,
+    /// Other names for it, looked at when nothing stands under the first.
+    pub also: &'static [&'static str],
 }
 
 impl Var {
@@ -56,6 +58,7 @@ macro_rules! settings {
             help: $help:literal,
             why: $why:literal,
             $(secret: $secret:literal,)?
+            $(also: $also:literal,)?
         }
     )*) => {
         $(
@@ -70,6 +73,7 @@ macro_rules! settings {
                 help: $help,
                 why: $why,
                 secret: false $(|| $secret)?,
+                also: &[$($also)?],
             };
         )*
 

@@ -60,14 +60,32 @@ fn the_defaults_are_these() {
     assert_eq!(c.shutdown_timeout, Duration::from_secs(8));
 }
 
+/// What a variable needs beside it.
+fn with(name: &str) -> Option<(&'static str, &'static str)> {
+    match name {
+        "REMOTE_WRITE_USERNAME" => Some(("REMOTE_WRITE_PASSWORD", "pw")),
+        "REMOTE_WRITE_PASSWORD" | "REMOTE_WRITE_PASSWORD_FILE" => Some(("REMOTE_WRITE_USERNAME", "user")),
+        "TLS_CERT_FILE" => Some(("TLS_KEY_FILE", "key.pem")),
+        "TLS_KEY_FILE" => Some(("TLS_CERT_FILE", "cert.pem")),
+        _ => None,
+    }
+}
+
+fn load_with(name: &str, text: &str) -> Result<Config, Mistakes> {
+    load(&[], &with(name).into_iter().chain([(name, text)]).collect::<Vec<_>>())
+}
+
 #[test]
 fn a_good_value_sets_its_field_by_variable_and_by_flag() {
     for case in cases() {
         for (text, shown) in case.good {
-            let by_env = load(&[], &[(case.name, text)]).unwrap();
+            let by_env = load_with(case.name, text).unwrap();
             assert_eq!((case.field)(&by_env), *shown, "{}={text:?}", case.name);
+            if TABLE.iter().any(|var| var.name == case.name && var.secret) {
+                continue;
+            }
             let flag = format!("--{}", table::kebab(case.name));
-            let by_flag = load(&[&flag, text], &[]).unwrap();
+            let by_flag = load(&[&flag, text], &with(case.name).into_iter().collect::<Vec<_>>()).unwrap();
             assert_eq!((case.field)(&by_flag), *shown, "{flag} {text:?}");
         }
         let default = (case.field)(&load(&[], &[]).unwrap());
@@ -79,7 +97,7 @@ fn a_good_value_sets_its_field_by_variable_and_by_flag() {
 fn a_bad_value_is_one_line_that_names_its_variable() {
     for case in cases() {
         for text in case.bad {
-            let lines = mistakes(&[], &[(case.name, text)]);
+            let lines = load_with(case.name, text).unwrap_err().lines().to_vec();
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert!(lines[0].starts_with(&format!("{}=\"", case.name)), "{}", lines[0]);
             assert!(lines[0].contains("; give "), "{}", lines[0]);
@@ -95,6 +113,9 @@ fn empty_and_blank_are_unset() {
         let default = field(&load(&[], &[]).unwrap());
         for text in ["", " ", "\t\n"] {
             assert_eq!(field(&load(&[], &[(var.name, text)]).unwrap()), default, "{}", var.name);
+            if var.secret {
+                continue;
+            }
             let flag = format!("--{}={text}", var.flag.as_str());
             assert_eq!(field(&load(&[&flag], &[]).unwrap()), default, "{flag}");
         }
@@ -107,10 +128,14 @@ fn not_utf_8_is_a_mistake_of_any_variable() {
         let Ok(Action::Run(flags)) = cli::parse(["monitor-host"]) else {
             panic!("no flags");
         };
-        let env = |name: &str| (name == var.name).then(|| OsString::from_vec(b"a\xffb".into()));
+        let env = |name: &str| match name == var.name {
+            true => Some(OsString::from_vec(b"a\xffb".into())),
+            false => with(var.name).filter(|(other, _)| *other == name).map(|(_, text)| text.into()),
+        };
         let mistakes = Config::load(&flags, env).unwrap_err();
         assert_eq!(mistakes.lines().len(), 1);
-        let start = format!("{}=\"a\u{fffd}b\": not valid UTF-8; give ", var.name);
+        let shown = if var.secret { "***" } else { "a\u{fffd}b" };
+        let start = format!("{}={shown:?}: not valid UTF-8; give ", var.name);
         assert!(mistakes.lines()[0].starts_with(&start), "{mistakes}");
     }
 }
@@ -173,7 +198,44 @@ fn credentials_and_queries_are_never_shown() {
     assert!(!format!("{config:?}").contains("pw"), "{config:?}");
 }
 
-/// No variable is a secret yet: a table of its own shows that the shape holds for them.
+#[test]
+fn what_does_not_go_together_is_told_with_all_other_mistakes() {
+    let lines = |env: &[(&str, &str)]| mistakes(&[], env);
+    let one = |env: &[(&str, &str)], words: &[&str]| {
+        let lines = lines(env);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(words.iter().all(|word| lines[0].contains(word)) && !lines[0].contains("pw"), "{}", lines[0]);
+    };
+    let (url, user, password) = ("REMOTE_WRITE_URL", "REMOTE_WRITE_USERNAME", "REMOTE_WRITE_PASSWORD");
+    let (token, file) = ("REMOTE_WRITE_BEARER_TOKEN", "REMOTE_WRITE_BEARER_TOKEN_FILE");
+    one(&[(token, "pw"), (file, "/f")], &[token, file]);
+    one(&[(user, "u"), (password, "pw"), ("REMOTE_WRITE_PASSWORD_FILE", "/f")], &[password, "_FILE"]);
+    one(&[("REMOTE_WRITE_HEADERS", "A=pw"), ("REMOTE_WRITE_HEADERS_FILE", "/f")], &["_HEADERS_FILE"]);
+    one(&[(user, "u"), (password, "pw"), (file, "/f")], &[user, file]);
+    one(&[(user, "u")], &[user, password]);
+    one(&[(password, "pw")], &[user, password]);
+    one(&[(url, "http://u:pw@h/"), (token, "pw")], &[url, token]);
+    one(&[(url, "http://u:pw@h/"), (password, "pw")], &[url, password]);
+    one(&[("REMOTE_WRITE_HEADERS", "Authorization=pw"), (token, "pw")], &["REMOTE_WRITE_HEADERS", token]);
+    one(&[("REMOTE_WRITE_HEADERS", "A=1,Content-Type=pw")], &["REMOTE_WRITE_HEADERS=\"***\"", "content-type"]);
+    one(&[("TLS_CERT_FILE", "/f")], &["TLS_CERT_FILE", "TLS_KEY_FILE"]);
+    one(&[("TLS_KEY_FILE", "/f")], &["TLS_CERT_FILE", "TLS_KEY_FILE"]);
+    assert_eq!(lines(&[(token, "pw"), (file, "/f"), (user, "u"), ("PUSH_INTERVAL_S", "abc")]).len(), 4);
+
+    assert!(load(&[], &[(url, "http://u@h/"), (password, "pw")]).is_ok());
+}
+
+#[test]
+fn a_proxy_s_variable_may_be_in_lower_case() {
+    let proxy = |env: &[(&str, &str)]| load(&[], env).unwrap().http_proxy.map(|url| url.url().to_string());
+    assert_eq!(proxy(&[("http_proxy", "lower:1")]).as_deref(), Some("http://lower:1/"));
+    assert_eq!(proxy(&[("HTTP_PROXY", "upper:1"), ("http_proxy", "lower:1")]).as_deref(), Some("http://upper:1/"));
+    assert_eq!(proxy(&[("HTTP_PROXY", " "), ("http_proxy", "lower:1")]).as_deref(), Some("http://lower:1/"));
+    let lines = mistakes(&[], &[("http_proxy", "socks5://u:pw@h:1")]);
+    assert!(lines[0].starts_with("http_proxy=\"***\": neither http:// nor https://"), "{lines:?}");
+}
+
+/// In a table of its own, so that a secret and a value beside it are all that there is.
 #[expect(unreachable_pub, reason = "the real table is public, and both come from one macro")]
 mod secrets {
     use super::*;

@@ -2,6 +2,7 @@
 //! The credentials and the query of a URL are never shown, not by `Debug` either.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use reqwest::Url;
 
@@ -40,6 +41,25 @@ impl TargetUrl {
     /// The whole URL, with its credentials and its query: for requests only, never for a log.
     pub fn url(&self) -> &Url {
         &self.0
+    }
+
+    /// The URL without its credentials: for requests only, because of its query.
+    pub fn without_credentials(&self) -> Url {
+        let mut url = self.0.clone();
+        // Both can only fail where there is no host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url
+    }
+
+    /// Whether its host is this machine.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.0.host_str().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        match address {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        }
     }
 }
 

@@ -6,10 +6,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
+
+use super::access::{Headers, Hosts, Password, Proxy, Token, UserName};
 use super::kind::{
     Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalPath, OptionalSeconds, Positive, Seconds,
     Statuses, Switch,
 };
+use super::secret::Secret;
 use super::url::TargetUrl;
 use crate::encode::Protocol;
 use crate::log::{Format, Level};
@@ -19,6 +23,7 @@ const SENSOR: &str = "Sensor";
 const BATCHES: &str = "Batches";
 const DELIVERY: &str = "Delivery";
 const SPOOL: &str = "Spool";
+const ACCESS: &str = "Access";
 const PROCESS: &str = "Process";
 
 /// A day: a longer interval is a mistake in the unit.
@@ -271,6 +276,132 @@ settings! {
         group: SPOOL,
         help: "1: each batch is flushed to the disk itself, to survive a power cut too.",
         why: "A write survives the death of the process without it, and flushing wears cheap disks.",
+    }
+    REMOTE_WRITE_USERNAME {
+        field: remote_write_username: Option<String>,
+        kind: UserName,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The user of basic authentication, instead of one in the URL.",
+        why: "Most receivers inside a cluster ask for no credentials.",
+    }
+    REMOTE_WRITE_PASSWORD {
+        field: remote_write_password: Option<Secret>,
+        kind: Password,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The password of basic authentication.",
+        why: "There is no password that fits everywhere.",
+        secret: true,
+    }
+    REMOTE_WRITE_PASSWORD_FILE {
+        field: remote_write_password_file: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "A file that holds that password instead; read again when it changes.",
+        why: "Secrets that are mounted as files can be rotated without a restart.",
+    }
+    REMOTE_WRITE_BEARER_TOKEN {
+        field: remote_write_bearer_token: Option<Secret>,
+        kind: Token,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The token of bearer authentication, instead of a user and a password.",
+        why: "There is no token that fits everywhere.",
+        secret: true,
+    }
+    REMOTE_WRITE_BEARER_TOKEN_FILE {
+        field: remote_write_bearer_token_file: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "A file that holds that token instead; read again when it changes.",
+        why: "Secrets that are mounted as files can be rotated without a restart.",
+    }
+    REMOTE_WRITE_HEADERS {
+        field: remote_write_headers: HeaderMap,
+        kind: Headers,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "Headers that every request gets, as X-Scope-OrgID=team-a.",
+        why: "A receiver for one tenant needs none. The form is that of OTEL_EXPORTER_OTLP_HEADERS. Values are \
+              secrets, keys often stand there.",
+        secret: true,
+    }
+    REMOTE_WRITE_HEADERS_FILE {
+        field: remote_write_headers_file: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "A file that holds those headers instead, one a line too; read again when it changes.",
+        why: "A key in a header can be rotated without a restart.",
+    }
+    TLS_CA_FILE {
+        field: tls_ca_file: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The only authorities whose certificates are believed, in PEM; read again when it changes.",
+        why: "Unset, the system's are: those that OpenSSL's places, SSL_CERT_FILE or SSL_CERT_DIR hold.",
+    }
+    TLS_CERT_FILE {
+        field: tls_cert_file: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The certificate that a receiver may ask for, its chain behind it, in PEM; read again when it changes.",
+        why: "Few receivers ask their clients for one.",
+    }
+    TLS_KEY_FILE {
+        field: tls_key_file: Option<PathBuf>,
+        kind: OptionalPath,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The private key of that certificate, in PEM, not encrypted; read again when it changes.",
+        why: "It belongs to TLS_CERT_FILE.",
+    }
+    HTTP_PROXY {
+        field: http_proxy: Option<TargetUrl>,
+        kind: Proxy,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The proxy for a receiver behind http://. http_proxy does the same.",
+        why: "Most receivers are in reach. A receiver on this machine is never asked for through a proxy.",
+        secret: true,
+        also: "http_proxy",
+    }
+    HTTPS_PROXY {
+        field: https_proxy: Option<TargetUrl>,
+        kind: Proxy,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "The proxy for a receiver behind https://. https_proxy does the same.",
+        why: "Most receivers are in reach. The proxy sees their names, nothing else.",
+        secret: true,
+        also: "https_proxy",
+    }
+    NO_PROXY {
+        field: no_proxy: String,
+        kind: Hosts,
+        default: "",
+        unit: "",
+        group: ACCESS,
+        help: "Hosts that are asked without a proxy: example.org is its subdomains too. no_proxy does the same.",
+        why: "A proxy, where one is set, is for all that lies outside of this machine.",
+        also: "no_proxy",
     }
     SHUTDOWN_TIMEOUT_S {
         field: shutdown_timeout: Duration,

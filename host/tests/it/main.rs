@@ -28,18 +28,22 @@ mod slow;
 
 // What a receiver does.
 mod answers;
+mod protocol;
 mod retries;
 
-// How a run ends.
+// How a run ends, and what it may take meanwhile.
 mod ending;
+mod memory;
 mod spool;
 mod workers;
 
 // What a plugin is and does.
 mod compat;
 mod loading;
+mod markers;
 mod order;
 mod telling;
 
 // What an operator sets.
+mod access;
 mod variables;

@@ -190,6 +190,12 @@ impl Sink {
         })
     }
 
+    /// Waits until what has arrived is as `wanted`.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, timeout: Duration, what: &str, wanted: impl Fn(&[Sample]) -> bool) {
+        self.wait(timeout, what, |arrived| wanted(&arrived.samples).then_some(()));
+    }
+
     /// Waits until at least so many requests have been answered or refused, and returns all that have.
     #[track_caller]
     pub(crate) fn wait_requests(&self, at_least: usize, timeout: Duration) -> Vec<Request> {

@@ -1,6 +1,6 @@
 //! What each variable does and what each refuses, as data.
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 
 /// Good texts and the look of the field that each sets; bad texts.
 pub(super) struct Case {
@@ -18,6 +18,13 @@ const LONG: &str = match std::str::from_utf8(&[b'a'; 4096]) {
     Ok(text) => text,
     Err(_) => "",
 };
+
+/// Longer than a request's head may be.
+const LONGEST: &str = match std::str::from_utf8(&[b'a'; 20_000]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+const PATHS: &[(&str, &str)] = &[("/run/x", "Some(\"/run/x\")"), (" rel/x ", "Some(\"rel/x\")")];
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -130,6 +137,80 @@ pub(super) fn cases() -> Vec<Case> {
             field: |c| c.max_retry_bytes.to_string(),
             good: &[("0", "0"), ("100", "100"), ("1gib", "1073741824")],
             bad: NOT_COUNT,
+        },
+        Case {
+            name: "REMOTE_WRITE_USERNAME",
+            field: |c| format!("{:?}", c.remote_write_username),
+            good: &[("me", "Some(\"me\")"), (" müller@x ", "Some(\"müller@x\")")],
+            bad: &["a:b", "a\nb", "a\0b", LONGEST],
+        },
+        Case {
+            name: "REMOTE_WRITE_PASSWORD",
+            field: |c| format!("{:?}", c.remote_write_password.as_ref().map(Secret::expose)),
+            good: &[("p:w d", "Some(\"p:w d\")"), ("é", "Some(\"é\")")],
+            bad: &["a\nb", "a\0b", LONGEST],
+        },
+        Case {
+            name: "REMOTE_WRITE_PASSWORD_FILE",
+            field: |c| format!("{:?}", c.remote_write_password_file),
+            good: PATHS,
+            bad: &["a\0b"],
+        },
+        Case {
+            name: "REMOTE_WRITE_BEARER_TOKEN",
+            field: |c| format!("{:?}", c.remote_write_bearer_token.as_ref().map(Secret::expose)),
+            good: &[("eyJ.a-b_c~/+=", "Some(\"eyJ.a-b_c~/+=\")")],
+            bad: &["Bearer abc", "a\nb", "a\0b", "é", LONGEST],
+        },
+        Case {
+            name: "REMOTE_WRITE_BEARER_TOKEN_FILE",
+            field: |c| format!("{:?}", c.remote_write_bearer_token_file),
+            good: PATHS,
+            bad: &["a\0b"],
+        },
+        Case {
+            name: "REMOTE_WRITE_HEADERS",
+            field: |c| {
+                let pairs = c.remote_write_headers.iter();
+                pairs.map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+            },
+            good: &[("X-Scope-OrgID=a", "x-scope-orgid=a"), ("A=1, b = x=%2C%25,", "a=1 b=x=,%")],
+            bad: &["abc", "-1", "a b=1", "=1", "a=%", "a=%0a", "a=1,A=2", "Host=h", "user-agent=x", "Te=x", LONGEST],
+        },
+        Case {
+            name: "REMOTE_WRITE_HEADERS_FILE",
+            field: |c| format!("{:?}", c.remote_write_headers_file),
+            good: PATHS,
+            bad: &["a\0b"],
+        },
+        Case { name: "TLS_CA_FILE", field: |c| format!("{:?}", c.tls_ca_file), good: PATHS, bad: &["a\0b"] },
+        Case { name: "TLS_CERT_FILE", field: |c| format!("{:?}", c.tls_cert_file), good: PATHS, bad: &["a\0b"] },
+        Case { name: "TLS_KEY_FILE", field: |c| format!("{:?}", c.tls_key_file), good: PATHS, bad: &["a\0b"] },
+        Case {
+            name: "HTTP_PROXY",
+            field: |c| c.http_proxy.as_ref().map(|url| url.url().to_string()).unwrap_or_default(),
+            good: &[
+                ("http://u:p@h:3128", "http://u:p@h:3128/"),
+                ("h:3128", "http://h:3128/"),
+                ("https://h", "https://h/"),
+            ],
+            bad: &["socks5://h:1", "http://", "h:0", "h:99999", "a b"],
+        },
+        Case {
+            name: "HTTPS_PROXY",
+            field: |c| c.https_proxy.as_ref().map(|url| url.url().to_string()).unwrap_or_default(),
+            good: &[
+                ("http://u:p@h:3128", "http://u:p@h:3128/"),
+                ("h:3128", "http://h:3128/"),
+                ("https://h", "https://h/"),
+            ],
+            bad: &["socks5://h:1", "http://", "h:0", "h:99999", "a b"],
+        },
+        Case {
+            name: "NO_PROXY",
+            field: |c| c.no_proxy.clone(),
+            good: &[("*", "*"), ("a.example, 10.0.0.0/8", "a.example, 10.0.0.0/8")],
+            bad: &["a\nb", "a\0b", LONGEST],
         },
         Case {
             name: "SHUTDOWN_TIMEOUT_S",

@@ -134,10 +134,24 @@ impl Receiver {
         let time = (now.as_secs() + 3600).to_string();
         // A range selector alone gives samples as they were stored, where a range query would interpolate.
         let query = format!("{selector}[2h]");
-        let answer = http::post_form(&self.url("/api/v1/query"), &[("query", &query), ("time", &time)]);
-        let answer = answer.unwrap_or_else(|error| panic!("{query}: {error}: {}", self.log_tail()));
-        assert_eq!(answer.status, 200, "{query}: {}", answer.body);
-        parse(&answer.body).unwrap_or_else(|error| panic!("{query}: {error}: {}", answer.body))
+        let body = self.query(&[("query", &query), ("time", &time)]);
+        parse(&body).unwrap_or_else(|error| panic!("{query}: {error}: {body}"))
+    }
+
+    /// The labels of the series that have a value now, sorted.
+    pub(crate) fn instant(&self, selector: &str) -> Vec<Labels> {
+        let body = self.query(&[("query", selector)]);
+        let answer: Answer<Value> = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        let mut all: Vec<Labels> = answer.data.result.into_iter().map(|value| value.metric).collect();
+        all.sort();
+        all
+    }
+
+    fn query(&self, fields: &[(&str, &str)]) -> String {
+        let answer = http::post_form(&self.url("/api/v1/query"), fields);
+        let answer = answer.unwrap_or_else(|error| panic!("{fields:?}: {error}: {}", self.log_tail()));
+        assert_eq!(answer.status, 200, "{fields:?}: {}", answer.body);
+        answer.body
     }
 
     fn url(&self, path: &str) -> String {
@@ -198,17 +212,24 @@ fn tail(log: &Path) -> String {
     String::from_utf8_lossy(&log[log.len().saturating_sub(4000)..]).into_owned()
 }
 
-/// The answer to an instant query that selects a range, of Prometheus' HTTP API; VictoriaMetrics speaks it too.
+/// The answer to an instant query, of Prometheus' HTTP API; VictoriaMetrics speaks it too.
 #[derive(Deserialize)]
-struct Matrix {
-    data: Data,
+struct Answer<R> {
+    data: Data<R>,
 }
 
 #[derive(Deserialize)]
-struct Data {
-    result: Vec<Row>,
+struct Data<R> {
+    result: Vec<R>,
 }
 
+/// Where a moment was selected.
+#[derive(Deserialize)]
+struct Value {
+    metric: Labels,
+}
+
+/// Where a range was selected.
 #[derive(Deserialize)]
 struct Row {
     metric: Labels,
@@ -216,7 +237,7 @@ struct Row {
 }
 
 fn parse(body: &str) -> Result<Vec<Series>, Box<dyn std::error::Error>> {
-    let answer: Matrix = serde_json::from_str(body)?;
+    let answer: Answer<Row> = serde_json::from_str(body)?;
     let mut all = Vec::new();
     for row in answer.data.result {
         let mut samples = Vec::with_capacity(row.values.len());

@@ -19,7 +19,8 @@ fn a_flag_beats_the_variable() {
     let plugin = plugins::so("monitor-dummy").to_str().expect("a path in UTF-8");
     let spool = tempfile::tempdir().expect("a folder");
     let mut host = Host::new().arg("run");
-    for var in TABLE {
+    // Files and secrets exclude each other and have to exist; access.rs is about them.
+    for var in TABLE.iter().filter(|var| var.group != "Access") {
         let good = match var.name {
             "MONITOR_IMPL_PATH" => plugin,
             "EXTERNAL_LABELS" => "a=b",
@@ -70,7 +71,8 @@ fn help_names_every_variable_with_flag_default_and_unit() {
         assert_eq!(host.wait(Duration::from_secs(10)).code(), Some(0));
         let help = host.output().join("\n");
         for var in TABLE {
-            for part in [var.name, &flag(var), &format!("[default: {}]", var.default_text()), var.help] {
+            let flag = if var.secret { String::new() } else { flag(var) };
+            for part in [var.name, &flag, &format!("[default: {}]", var.default_text()), var.help] {
                 assert!(help.contains(part), "{arguments:?}: no {part:?} in\n{help}");
             }
         }
