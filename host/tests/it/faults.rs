@@ -20,8 +20,12 @@ pub(crate) const NOWHERE: &str = "http://127.0.0.1:9/api/v1/write";
 /// Fifty readings a second, five pushes a second. Always remote write 1.0: what `auto` makes of an answer has tests of
 /// its own.
 pub(crate) fn host(url: &str) -> Host {
-    Host::new()
-        .env("MONITOR_IMPL_PATH", plugins::so("monitor-fault"))
+    aimed(Host::new(), url)
+}
+
+/// As [`host`], however it is started.
+pub(crate) fn aimed(host: Host, url: &str) -> Host {
+    host.env("MONITOR_IMPL_PATH", plugins::so("monitor-fault"))
         .env("REMOTE_WRITE_URL", url)
         .env("SCRAPE_INTERVAL_S", "0.02")
         .env("PUSH_INTERVAL_S", "0.2")

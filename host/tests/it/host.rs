@@ -35,6 +35,11 @@ impl Host {
         Self(command)
     }
 
+    /// The binary that cargo built for this test, by a shell's script, which has it as `$0`.
+    pub(crate) fn by_shell(script: &str) -> Self {
+        Self::at("sh").arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_monitor-host"))
+    }
+
     /// Sets a variable.
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.env(name, value);

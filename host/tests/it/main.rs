@@ -34,6 +34,7 @@ mod retries;
 // How a run ends, and what it may take meanwhile.
 mod ending;
 mod memory;
+mod spool;
 mod workers;
 
 // What a plugin is and does.

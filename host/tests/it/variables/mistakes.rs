@@ -49,7 +49,7 @@ const BAD: &[(&str, &[&[u8]])] = &[
     ("MAX_RETRY_BATCHES", COUNT),
     ("MAX_RETRY_BYTES", COUNT),
     ("SPOOL_DIR", PATH),
-    ("SPOOL_MAX_BYTES", &[b"abc", b"-1", b"0", b"1KiB", HUGE, b"NaN", b"\xff"]),
+    ("SPOOL_MAX_BYTES", &[b"abc", b"-1", b"0", b"1048575", b"1KiB", b"1GB", HUGE, b"NaN", b"\xff"]),
     ("SPOOL_MAX_AGE_S", SECONDS),
     ("SPOOL_FLUSH_S", SECONDS),
     ("SPOOL_FSYNC", CHOICE),

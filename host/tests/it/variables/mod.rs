@@ -16,6 +16,7 @@ mod effects;
 mod limits;
 mod mistakes;
 mod sources;
+mod spool;
 
 use std::fs;
 use std::path::PathBuf;
@@ -74,7 +75,7 @@ fn names() -> Vec<&'static str> {
 
 #[test]
 fn no_variable_is_without_a_test_of_its_effect() {
-    let mut shown: Vec<&str> = [effects::SHOWN, limits::SHOWN, crate::access::SHOWN].concat();
+    let mut shown: Vec<&str> = [effects::SHOWN, limits::SHOWN, spool::SHOWN, crate::access::SHOWN].concat();
     shown.retain(|name| !name.starts_with("DUMMY_"));
     shown.sort_unstable();
     let mut all = names();
