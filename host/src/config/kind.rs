@@ -243,6 +243,27 @@ impl Kind for OptionalPath {
     }
 }
 
+/// A directory that may be left out; it is made by who needs it.
+pub(crate) struct OptionalDirectory;
+
+impl Accepts for OptionalDirectory {
+    fn accepts(&self) -> String {
+        "the path of a directory".to_owned()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "DIRECTORY"
+    }
+}
+
+impl Kind for OptionalDirectory {
+    type Value = Option<PathBuf>;
+
+    fn parse(&self, text: &str) -> Result<Option<PathBuf>, &'static str> {
+        OptionalPath.parse(text)
+    }
+}
+
 /// A metric name by the Prometheus data model.
 pub(crate) struct MetricName;
 

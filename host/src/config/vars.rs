@@ -10,8 +10,8 @@ use reqwest::header::HeaderMap;
 
 use super::access::{Headers, Hosts, Password, Proxy, Token, UserName};
 use super::kind::{
-    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalPath, OptionalSeconds, Positive, Seconds,
-    Statuses, Switch,
+    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalDirectory, OptionalPath, OptionalSeconds,
+    Positive, Seconds, Statuses, Switch,
 };
 use super::secret::Secret;
 use super::url::TargetUrl;
@@ -234,7 +234,7 @@ settings! {
     }
     SPOOL_DIR {
         field: spool_dir: Option<PathBuf>,
-        kind: OptionalPath,
+        kind: OptionalDirectory,
         default: "",
         unit: "",
         group: SPOOL,

@@ -45,8 +45,8 @@ fn every_series_has_them_unless_it_has_its_own() {
 }
 
 fn longer_values_are_dropped() {
-    let text =
-        r#"[{"labels":{"a":"12345678901234567890"},"value":1},{"labels":{"a":"123456789012345678901"},"value":2}]"#;
+    let text = r#"[{"labels":{"a":"12345678901234567890"},"value":1,"timestamp_ms":NOW_MS},
+        {"labels":{"a":"123456789012345678901"},"value":2,"timestamp_ms":NOW_MS}]"#;
     for (most, dropped) in [("", false), ("21", false), ("20", true)] {
         let sink = Sink::start();
         let host = with_json(&sink, text).env("METRIC_DEFAULT", "m").env("MAX_LABEL_VALUE_BYTES", most);
@@ -58,7 +58,8 @@ fn longer_values_are_dropped() {
 }
 
 fn no_more_series_are_known() {
-    let text = r#"[{"labels":{"a":"1"},"value":1},{"labels":{"a":"2"},"value":2}]"#;
+    let text = r#"[{"labels":{"a":"1"},"value":1,"timestamp_ms":NOW_MS},
+        {"labels":{"a":"2"},"value":2,"timestamp_ms":NOW_MS}]"#;
     // The plugin holds one of its own, of which it sends nothing.
     for (most, dropped) in [("", false), ("3", false), ("2", true)] {
         let sink = Sink::start();
