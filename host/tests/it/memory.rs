@@ -4,8 +4,10 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use signal_hook::consts::SIGTERM;
+
 use crate::drive;
-use crate::faults::{LONG, NOWHERE, host, raw, stop, wait_for_text};
+use crate::faults::{LONG, NOWHERE, books, host, raw, stop, wait_for_text};
 use crate::sink::Sink;
 
 /// Memory that a process has in use, in KiB, as the kernel counts it: `VmRSS` now, `VmHWM` at most so far.
@@ -38,6 +40,8 @@ fn labels_that_never_repeat_do_not_fill_the_memory() {
         .env("FAULT_JSON", format!("[{}]", items.join(",")))
         .env("PUSH_INTERVAL_S", "0.1")
         .env("MAX_SERIES", MAX_SERIES.to_string())
+        // A starved receiver takes its time over so much text.
+        .env("SHUTDOWN_TIMEOUT_S", "50")
         .spawn();
     // Half of what arrives are the markers of those that made room for the others.
     let early = sink.wait_samples(8 * MAX_SERIES, LONG).len();
@@ -75,14 +79,17 @@ fn a_flood_and_a_dead_receiver_do_not_fill_the_memory() {
             .env("FAULT_SERIES", "1000")
             .env("PROC_QUEUE_SIZE", items)
             .env("MAX_RETRY_BYTES", "1MiB")
-            .env("SHUTDOWN_TIMEOUT_S", "4")
+            .env("SHUTDOWN_TIMEOUT_S", "2")
             .spawn();
         wait_for_text(&running, "retry_overflow");
         // What is watched is that nothing happens.
         thread::sleep(FLOOD);
         let most_kib = memory_kib(running.pid(), "VmHWM");
-        let ledger = stop(&running);
-        eprintln!("PROC_QUEUE_SIZE={items}: {most_kib} KiB at most, {} samples", ledger.collected);
+        // In so little time a starved plugin may not get through its readings, which makes the exit status another; the
+        // books are right all the same.
+        running.signal(SIGTERM);
+        running.wait(LONG);
+        let ledger = books(&running);
         assert!(most_kib < bound_mib * 1024, "{most_kib} KiB");
         assert_eq!(ledger.delivered, 0);
         assert!(ledger.dropped_as("retry_overflow") > 0 && ledger.dropped_as("shutdown") > 0, "{ledger:?}");
