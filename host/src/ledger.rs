@@ -62,6 +62,8 @@ counted_enum! {
     Reason {
         /// The document was not JSON (or not UTF-8).
         InvalidJson = "invalid_json",
+        /// A document of more than 64 MiB, counted as one.
+        DocumentTooLarge = "document_too_large",
         /// The document, or an item of its list, is not a dictionary.
         NotADictionary = "not_a_dictionary",
         /// A record without `value`, or a dictionary without any component.

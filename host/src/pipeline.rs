@@ -115,6 +115,11 @@ impl Pipeline {
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
         let disk = open_spool(config, &ledger)?;
+        // With a spool, what a crash can lose is what was not cut yet.
+        let push_interval = match disk {
+            Some(_) => config.push_interval.min(config.spool_flush),
+            None => config.push_interval,
+        };
         let kept = Arc::new(Kept::new(bounds, disk, Arc::clone(&ledger)));
         let limits = Limits {
             max_samples: config.batch_max_samples.get(),
@@ -122,11 +127,6 @@ impl Pipeline {
             allow_out_of_order: config.allow_out_of_order,
         };
         let protocol = Arc::new(Current::new(Negotiation::new(config.remote_write_protocol).current()));
-        // With a spool, what a crash can lose is what was not cut yet.
-        let push_interval = match config.spool_dir {
-            Some(_) => config.push_interval.min(config.spool_flush),
-            None => config.push_interval,
-        };
         let settings = Settings { limits, push_interval, series_idle: config.series_idle };
         let batching = Batching::new(
             settings,
@@ -157,6 +157,11 @@ impl Pipeline {
         start_worker(Worker::ProcessData, &plugin, events.clone())?;
         start_worker(Worker::GetPower, &plugin, events)?;
         Ok(Pipeline { ledger, plugin, intake, endings, processed, batching, kept, sender, finish_by })
+    }
+
+    /// Whether batches wait on disk.
+    pub fn has_spool(&self) -> bool {
+        self.kept.has_disk()
     }
 
     /// Tells when a thread has ended.

@@ -102,7 +102,8 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
         push_interval_s = config.push_interval.as_secs_f64(),
         "running"
     );
-    match &config.spool_dir {
+    // One that can't be used was told, and is none.
+    match config.spool_dir.as_ref().filter(|_| pipeline.has_spool()) {
         Some(dir) => tracing::info!(
             dir = %dir.display(),
             "batches wait on disk: a crash of this process would lose at most SPOOL_FLUSH_S of samples"

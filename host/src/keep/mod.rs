@@ -238,6 +238,11 @@ impl Kept {
         given_up
     }
 
+    /// Whether there is a spool.
+    pub fn has_disk(&self) -> bool {
+        self.lock().disk.is_some()
+    }
+
     /// How many batches wait, and how many samples they hold.
     pub fn waiting(&self) -> (u64, u64) {
         let state = self.lock();

@@ -10,10 +10,17 @@ use super::shown::Shown;
 use super::{Normaliser, Sink, mend, non_empty_or, reject_timestamp, sample, time};
 use crate::ledger::Reason;
 
+/// Text takes several times its length while it is read; what is longer is not read at all.
+const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+
 impl Normaliser {
     /// Takes JSON text: a dictionary, or a list of dictionaries. Each item of a list is at least one sample or
     /// rejection; an empty list is nothing at all; text that is not JSON is one rejection and no sample.
     pub fn json(&mut self, document: &[u8], now_ms: i64, sink: &mut impl Sink) {
+        if document.len() > MAX_DOCUMENT_BYTES {
+            let bytes = document.len();
+            return sink.reject(Reason::DocumentTooLarge, format_args!("{bytes} bytes of text: send less at once"));
+        }
         let text = match std::str::from_utf8(document) {
             Ok(text) => text,
             Err(error) => {

@@ -235,3 +235,19 @@ proptest! {
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
+
+#[test]
+fn a_document_beyond_the_bound_is_not_read() {
+    struct Reasons(Vec<Reason>);
+    impl Sink for Reasons {
+        fn sample(&mut self, _: &[u8], _: f64, _: i64) {
+            panic!("it was read");
+        }
+        fn reject(&mut self, reason: Reason, _: std::fmt::Arguments<'_>) {
+            self.0.push(reason);
+        }
+    }
+    let mut sink = Reasons(Vec::new());
+    Normaliser::new("m", "s", Default::default()).json(&vec![b' '; (64 << 20) + 1], 0, &mut sink);
+    assert_eq!(sink.0, [Reason::DocumentTooLarge]);
+}
