@@ -65,6 +65,14 @@ impl Spool {
             self.writer = None;
         }
         self.make_room(len)?;
+        let mut written = self.write(record);
+        if written.is_err() && self.give_up_answered() {
+            written = self.write(record);
+        }
+        written
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), SpoolError> {
         if self.writer.is_none() {
             self.writer = Some(self.begin_segment()?);
         }
@@ -85,7 +93,7 @@ impl Spool {
             }
             return Err(SpoolError::io("write", &path)(error));
         }
-        newest.end += len;
+        newest.end += record.encoded_len();
         newest.add(&header);
         self.state.last_sequence = self.state.last_sequence.max(record.sequence);
         Ok(())

@@ -30,6 +30,19 @@ impl Spool {
         self.garbage.retain(|segment| segment::delete(&self.dir, segment.number).is_err());
     }
 
+    /// Deletes the newest segment too, if all of it was answered, although more would be appended to it: on a full disk
+    /// its space is what the next record needs. Returns whether it did.
+    pub(super) fn give_up_answered(&mut self) -> bool {
+        let Some(newest) = self.segments.back().filter(|newest| newest.end > 0 && newest.left.records == 0) else {
+            return false;
+        };
+        let number = newest.number;
+        self.writer = None;
+        self.retire();
+        // One that can't be deleted has freed nothing.
+        self.garbage.iter().all(|segment| segment.number != number)
+    }
+
     /// Drops the oldest segments until so many bytes can be added.
     pub(super) fn make_room(&mut self, bytes: u64) -> Result<(), SpoolError> {
         self.retire();

@@ -173,6 +173,32 @@ fn what_is_answered_gives_its_space_back() {
 }
 
 #[test]
+fn a_full_disk_gets_back_what_was_answered_of_the_open_segment() {
+    let dir = TempDir::new().unwrap();
+    let mut spool = filled(dir.path(), ROOMY, 1..=3, 1000);
+    // A file that is full: it takes no byte, wherever it is written.
+    let full = || Some(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    assert_eq!(spool.oldest().unwrap().unwrap().sequence, 1);
+    spool.remove_oldest().unwrap();
+    spool.writer = full();
+    let error = spool.append(&record(4, 1000)).unwrap_err();
+    assert!(error.to_string().contains("free space or lower SPOOL_MAX_BYTES"), "{error}");
+    assert_eq!(drain(&mut spool), [2, 3], "what waited is as it was");
+
+    let before = segments(dir.path());
+    spool.append(&record(4, 1000)).unwrap();
+    assert_eq!(drain(&mut spool), [4]);
+    spool.writer = full();
+    spool.append(&record(5, 1000)).unwrap();
+    assert!(segments(dir.path()).len() == 1 && segments(dir.path()) != before, "{:?}", segments(dir.path()));
+    assert_eq!((spool.disk_bytes(), spool.take_losses()), (1048, Losses::default()));
+    drop(spool);
+    let (mut spool, recovered) = open(dir.path(), ROOMY);
+    assert_eq!(recovered.waiting, tally(1, 5, 1000));
+    assert_eq!((drain(&mut spool), spool.last_sequence()), (vec![5], 5));
+}
+
+#[test]
 fn age_drops_the_oldest_by_their_newest_sample() {
     let dir = TempDir::new().unwrap();
     // Segments of a hundred bytes hold two of these records, of 4,800 many.
