@@ -26,6 +26,8 @@ pub struct Settings {
     pub limits: Limits,
     /// PUSH_INTERVAL_S.
     pub push_interval: Duration,
+    /// The same while batches wait on disk: what a crash can lose then is what was not cut yet.
+    pub spool_interval: Duration,
     /// SERIES_IDLE_S.
     pub series_idle: Option<Duration>,
 }
@@ -79,7 +81,11 @@ impl Batching {
             }
             if wake != Wake::HalfFull {
                 self.cut(&table.view());
-                deadline = next_deadline(deadline, self.settings.push_interval, Instant::now());
+                let interval = match self.kept.has_disk() {
+                    true => self.settings.spool_interval,
+                    false => self.settings.push_interval,
+                };
+                deadline = next_deadline(deadline, interval, Instant::now());
             }
             if self.batcher.is_empty() {
                 // No sample of theirs needs their labels any more.

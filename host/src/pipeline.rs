@@ -115,11 +115,8 @@ impl Pipeline {
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
         let disk = open_spool(config, &ledger)?;
-        // With a spool, what a crash can lose is what was not cut yet.
-        let push_interval = match disk {
-            Some(_) => config.push_interval.min(config.spool_flush),
-            None => config.push_interval,
-        };
+        let push_interval = config.push_interval;
+        let spool_interval = push_interval.min(config.spool_flush);
         let kept = Arc::new(Kept::new(bounds, disk, Arc::clone(&ledger)));
         let limits = Limits {
             max_samples: config.batch_max_samples.get(),
@@ -127,7 +124,7 @@ impl Pipeline {
             allow_out_of_order: config.allow_out_of_order,
         };
         let protocol = Arc::new(Current::new(Negotiation::new(config.remote_write_protocol).current()));
-        let settings = Settings { limits, push_interval, series_idle: config.series_idle };
+        let settings = Settings { limits, push_interval, spool_interval, series_idle: config.series_idle };
         let batching = Batching::new(
             settings,
             Arc::clone(&processed),
@@ -152,7 +149,7 @@ impl Pipeline {
 
         let (events, endings) = bounded(4);
         let sender = Some(start_stage("sender", events.clone(), || sender.run())?);
-        let first_push = push_interval.mul_f64(fastrand::f64());
+        let first_push = if kept.has_disk() { spool_interval } else { push_interval }.mul_f64(fastrand::f64());
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         start_worker(Worker::ProcessData, &plugin, events.clone())?;
         start_worker(Worker::GetPower, &plugin, events)?;
@@ -240,19 +237,11 @@ impl Pipeline {
     }
 }
 
-/// The spool that SPOOL_DIR names. One that can't be used is told, and the run goes on in memory; but not beside another
-/// process that uses it, which is a mistake in the configuration.
+/// The spool that SPOOL_DIR names, if any.
 fn open_spool(config: &Config, ledger: &Ledger) -> Result<Option<Disk>, SpoolError> {
     let Some(dir) = &config.spool_dir else { return Ok(None) };
     let bounds = spool::Bounds { max_bytes: config.spool_max_bytes as u64, max_age: config.spool_max_age };
-    match Disk::open(dir, bounds, config.spool_fsync, ledger) {
-        Ok(disk) => Ok(Some(disk)),
-        Err(error @ SpoolError::Held { .. }) => Err(error),
-        Err(error) => {
-            tracing::error!("SPOOL_DIR: {error}; batches wait in memory alone, a crash would lose them");
-            Ok(None)
-        }
-    }
+    Disk::open(dir, bounds, config.spool_fsync, ledger).map(Some)
 }
 
 const WORKERS: [Worker; 2] = [Worker::GetPower, Worker::ProcessData];

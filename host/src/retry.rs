@@ -15,6 +15,10 @@ pub const LONGEST_GAP: Duration = Duration::from_secs(5);
 /// The longest gap that a receiver can ask for.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
+/// While a backlog is delivered after an outage or a restart: the gap between two requests, so that a receiver that has
+/// just come back is not knocked over.
+pub const CATCH_UP_GAP: Duration = Duration::from_millis(10);
+
 /// How much longer than its nominal length a gap may be, as a share.
 pub const JITTER: f64 = 0.1;
 
@@ -82,6 +86,35 @@ impl Backoff {
     }
 }
 
+/// Whether there is a backlog from an outage or from an earlier run, and how slowly it goes out.
+#[derive(Clone, Copy, Debug)]
+pub struct CatchUp(bool);
+
+impl CatchUp {
+    /// At the start of a run: what an earlier one left, if anything, is found out by the first delivery.
+    pub fn new() -> Self {
+        CatchUp(true)
+    }
+
+    /// Something may have piled up.
+    pub fn begin(&mut self) {
+        self.0 = true;
+    }
+
+    /// The gap after a delivery behind which so many batches wait. Once no more than one does, the backlog is gone, and
+    /// however many come later go as fast as the receiver takes them.
+    pub fn gap(&mut self, waiting: u64) -> Option<Duration> {
+        self.0 &= waiting > 1;
+        self.0.then_some(CATCH_UP_GAP)
+    }
+}
+
+impl Default for CatchUp {
+    fn default() -> Self {
+        CatchUp::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +159,15 @@ mod tests {
         ] {
             assert_eq!(retry_after(header, now), expected, "{header:?}");
         }
+    }
+
+    #[test]
+    fn a_backlog_goes_out_slowly_until_it_is_gone() {
+        let mut catch_up = CatchUp::new();
+        let gaps = [9, 2, 1, 9].map(|waiting| catch_up.gap(waiting));
+        assert_eq!(gaps, [Some(CATCH_UP_GAP), Some(CATCH_UP_GAP), None, None]);
+        catch_up.begin();
+        assert_eq!([5, 0, 5].map(|waiting| catch_up.gap(waiting)), [Some(CATCH_UP_GAP), None, None]);
     }
 
     proptest! {

@@ -102,7 +102,7 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
         push_interval_s = config.push_interval.as_secs_f64(),
         "running"
     );
-    // One that can't be used was told, and is none.
+    // One that can't be used so far was told.
     match config.spool_dir.as_ref().filter(|_| pipeline.has_spool()) {
         Some(dir) => tracing::info!(
             dir = %dir.display(),

@@ -1,10 +1,11 @@
 //! The spool as the queue of finished batches sees it: batches instead of records, the ledger instead of losses, and
 //! errors that are told and survived.
 //!
-//! Never: fails for good. What can't be written now stays in memory, and is tried again with the next batch.
+//! Never: fails for good. What can't be written now stays in memory, and is tried again with the next batch; a spool that
+//! can't be opened is tried again too, and told when it can.
 
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use monitor_plugin_api::now_ms;
 
@@ -15,12 +16,16 @@ use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::log::Limit;
 use crate::spool::{Bounds, Protocol, Record, Recovered, Spool, SpoolError, Tally};
 
-/// The spool, open.
+/// How soon a spool that can't be opened is tried again; later than so only when no batch comes.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// The spool, open or to be opened.
 #[derive(Debug)]
 pub struct Disk {
-    spool: Spool,
-    /// What the batches of this run are numbered after.
-    base_sequence: u64,
+    dir: PathBuf,
+    bounds: Bounds,
+    fsync: bool,
+    state: State,
     /// The batch that failed last, and how often.
     attempts: (u64, u32),
     is_failing: bool,
@@ -28,29 +33,78 @@ pub struct Disk {
     loss_limit: Limit,
 }
 
+#[derive(Debug)]
+enum State {
+    /// `base_sequence` is what the batches of this run are numbered after.
+    Open { spool: Box<Spool>, base_sequence: u64 },
+    /// It can't be used so far.
+    Closed { tried: Instant },
+}
+
 impl Disk {
-    /// Opens the spool in `dir`. What waits there is collected into the ledger, and told.
+    /// The spool in `dir`. What waits there is collected into the ledger, and told. If the directory can't be used, which
+    /// is told too, that is tried again as batches come.
     ///
     /// # Errors
-    /// The directory can't be used, or another process uses it.
+    /// Another process uses the directory.
     pub fn open(dir: &Path, bounds: Bounds, fsync: bool, ledger: &Ledger) -> Result<Self, SpoolError> {
-        let (spool, recovered) = Spool::open(dir, bounds, fsync)?;
-        ledger.collect(Origin::Recovered, Place::Kept, recovered.waiting.samples);
-        tell(dir, &recovered);
-        Ok(Disk {
-            base_sequence: spool.last_sequence(),
-            spool,
+        let mut disk = Disk {
+            dir: dir.to_owned(),
+            bounds,
+            fsync,
+            state: State::Closed { tried: Instant::now() },
             attempts: (0, 0),
             is_failing: false,
             failure_limit: Limit::default(),
             loss_limit: Limit::default(),
-        })
+        };
+        match disk.try_to_open(ledger) {
+            Err(error @ SpoolError::Held { .. }) => Err(error),
+            Err(error) => {
+                tracing::error!(
+                    "SPOOL_DIR: {error}; batches wait in memory until it can be used, a crash would lose them"
+                );
+                Ok(disk)
+            }
+            Ok(()) => Ok(disk),
+        }
+    }
+
+    fn try_to_open(&mut self, ledger: &Ledger) -> Result<(), SpoolError> {
+        let (spool, recovered) = Spool::open(&self.dir, self.bounds, self.fsync)?;
+        ledger.collect(Origin::Recovered, Place::Kept, recovered.waiting.samples);
+        tell(&self.dir, &recovered);
+        let base_sequence = spool.last_sequence();
+        self.state = State::Open { spool: Box::new(spool), base_sequence };
+        Ok(())
+    }
+
+    /// Whether batches are written to the disk now.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// Opens a spool that could not be opened so far, if it can be by now and was not tried a moment ago. Returns whether
+    /// it was opened.
+    pub(super) fn open_again(&mut self, ledger: &Ledger) -> bool {
+        let State::Closed { tried } = &mut self.state else { return false };
+        let now = Instant::now();
+        if now.saturating_duration_since(*tried) < OPEN_AGAIN {
+            return false;
+        }
+        *tried = now;
+        match self.try_to_open(ledger) {
+            Ok(()) => tracing::info!(dir = %self.dir.display(), "the spool can be used now: batches wait on disk"),
+            Err(error) => tracing::debug!("SPOOL_DIR: {error}; it is tried again"),
+        }
+        self.is_open()
     }
 
     /// Writes a batch behind all others. Returns whether it is on disk now.
     pub(super) fn append(&mut self, batch: &Batch, ledger: &Ledger) -> bool {
+        let State::Open { spool, base_sequence } = &mut self.state else { return false };
         let record = Record {
-            sequence: self.base_sequence + batch.sequence,
+            sequence: *base_sequence + batch.sequence,
             protocol: match batch.protocol {
                 encode::Protocol::V1 => Protocol::V1,
                 encode::Protocol::V2 => Protocol::V2,
@@ -60,7 +114,7 @@ impl Disk {
             time_range_ms: batch.time_range_ms,
             body: batch.body.clone(),
         };
-        let written = self.spool.append(&record);
+        let written = spool.append(&record);
         self.settle_losses(ledger);
         match written {
             Ok(()) => {
@@ -79,7 +133,8 @@ impl Disk {
 
     /// The oldest batch, which stays on disk until it is removed or put back.
     pub(super) fn oldest(&mut self, ledger: &Ledger) -> Result<Option<Batch>, Unreadable> {
-        let record = self.spool.expire(now_ms()).and_then(|()| self.spool.oldest());
+        let State::Open { spool, .. } = &mut self.state else { return Ok(None) };
+        let record = spool.expire(now_ms()).and_then(|()| spool.oldest());
         self.settle_losses(ledger);
         match record {
             Ok(record) => Ok(record.map(|record| self.batch(record))),
@@ -108,22 +163,30 @@ impl Disk {
 
     pub(super) fn put_back(&mut self, batch: &Batch, ledger: &Ledger) {
         self.attempts = (batch.sequence, batch.attempts);
-        self.spool.put_back();
+        if let State::Open { spool, .. } = &mut self.state {
+            spool.put_back();
+        }
         self.settle_losses(ledger);
     }
 
     pub(super) fn remove(&mut self) {
-        if let Err(error) = self.spool.remove_oldest() {
+        if let State::Open { spool, .. } = &mut self.state
+            && let Err(error) = spool.remove_oldest()
+        {
             self.tell_failure(&error, "a batch that was answered may be sent again by the next run");
         }
     }
 
     pub(super) fn waiting(&self) -> Tally {
-        self.spool.waiting()
+        match &self.state {
+            State::Open { spool, .. } => spool.waiting(),
+            State::Closed { .. } => Tally::default(),
+        }
     }
 
     fn settle_losses(&mut self, ledger: &Ledger) {
-        let losses = self.spool.take_losses();
+        let State::Open { spool, .. } = &mut self.state else { return };
+        let losses = spool.take_losses();
         for (reason, lost, why) in [
             (Reason::SpoolOverflow, losses.overflow, "SPOOL_MAX_BYTES is reached, the oldest batches make room"),
             (Reason::SpoolExpired, losses.expired, "their newest sample is older than SPOOL_MAX_AGE_S"),

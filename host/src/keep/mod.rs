@@ -3,7 +3,8 @@
 //! Enters: batches from the batcher, and those whose attempt failed. Leaves: the oldest, to the sender, which says what
 //! became of it. In memory, MAX_RETRY_BATCHES and MAX_RETRY_BYTES bound what waits: when more wait, the oldest are
 //! dropped and counted. On disk the spool's own bounds do; a batch is there before it is sent and until it is answered,
-//! and what can't be written waits in memory until it can. A batch in a request is not counted here.
+//! and what can't be written waits in memory until it can. A batch in a request is not counted here. A spool that can't be
+//! opened is tried again as batches come; what it turns out to hold is of an earlier run, and goes first.
 //!
 //! Never: lets a newer batch overtake an older one; waits for the receiver.
 
@@ -55,6 +56,8 @@ struct State {
     bytes: usize,
     /// Whatever is on disk is older than what is in memory.
     disk: Option<Disk>,
+    /// The disk was opened in mid-run, with what an earlier run left, perhaps.
+    disk_is_news: bool,
     in_flight: Source,
     closed: bool,
     /// The close is news to the sender: it tries once more, whatever gap it is in.
@@ -191,7 +194,8 @@ impl Kept {
 
     /// Moves what waits in memory behind what is on disk, as far as it can be written.
     fn write_to_disk(&self, state: &mut State) {
-        let State { disk: Some(disk), batches, bytes, in_flight, .. } = state else { return };
+        let State { disk: Some(disk), disk_is_news, batches, bytes, in_flight, .. } = state else { return };
+        *disk_is_news |= disk.open_again(&self.ledger);
         // One that is in flight from memory may come back, and is older than these.
         if *in_flight == Source::Memory {
             return;
@@ -238,9 +242,14 @@ impl Kept {
         given_up
     }
 
-    /// Whether there is a spool.
+    /// Whether there is a spool, and it can be used.
     pub fn has_disk(&self) -> bool {
-        self.lock().disk.is_some()
+        self.lock().disk.as_ref().is_some_and(Disk::is_open)
+    }
+
+    /// Whether the spool was opened since this was asked last: a backlog may have come with it.
+    pub fn disk_was_opened(&self) -> bool {
+        std::mem::take(&mut self.lock().disk_is_news)
     }
 
     /// How many batches wait, and how many samples they hold.

@@ -23,16 +23,12 @@ use crate::keep::{Kept, Taken};
 use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::{self, Answer, Choice, Current, Negotiation, Written};
-use crate::retry::{self, Backoff, Verdict};
+use crate::retry::{self, Backoff, CatchUp, Verdict};
 
 /// A Prometheus without an out-of-order window refuses what is so far behind its newest sample.
 const LATE_MS: i64 = 3_600_000;
 const LATE_HINT: &str = "a Prometheus refuses samples that are an hour behind its newest one, \
     unless its out_of_order_time_window is longer";
-
-/// While a backlog is delivered after an outage or a restart: the gap between two requests, so that a receiver that has
-/// just come back is not knocked over.
-const CATCH_UP_GAP: Duration = Duration::from_millis(10);
 
 /// Where batches go, and how long an answer may take.
 #[derive(Clone, Debug)]
@@ -74,8 +70,7 @@ pub struct Sender {
     failure_limit: Limit,
     age_limit: Limit,
     delivered_any: bool,
-    /// There is a backlog from an outage or from an earlier run.
-    catching_up: bool,
+    catch_up: CatchUp,
 }
 
 /// What is to be done next.
@@ -116,8 +111,7 @@ impl Sender {
             failure_limit,
             age_limit: Limit::default(),
             delivered_any: false,
-            // What an earlier run left, if anything: the first delivery finds out.
-            catching_up: true,
+            catch_up: CatchUp::new(),
         })
     }
 
@@ -269,8 +263,11 @@ impl Sender {
 
     /// The gap after a delivery while there is a backlog; none at the end of a run, which has no time to lose.
     fn catch_up_gap(&mut self) -> Option<Duration> {
-        self.catching_up &= self.kept.waiting().0 > 1;
-        (self.catching_up && self.finish_by.borrow().is_none()).then_some(CATCH_UP_GAP)
+        if self.kept.disk_was_opened() {
+            self.catch_up.begin();
+        }
+        let gap = self.catch_up.gap(self.kept.waiting().0);
+        gap.filter(|_| self.finish_by.borrow().is_none())
     }
 
     fn delivered(&mut self, batch: &Batch, written: Option<u64>) {
@@ -332,7 +329,7 @@ impl Sender {
 
     fn failed(&mut self, mut batch: Batch, asked: Option<Duration>, why: &str) -> Duration {
         batch.attempts = batch.attempts.saturating_add(1);
-        self.catching_up = true;
+        self.catch_up.begin();
         let gap = self.backoff.failed(asked, fastrand::f64());
         let overflow = self.kept.put_back(batch);
         if let Some(suppressed) = self.failure_limit.allow(Instant::now()) {

@@ -4,6 +4,7 @@ mod damage;
 mod kill;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -134,6 +135,40 @@ fn where_there_can_be_no_spool_batches_wait_in_memory() {
 }
 
 #[test]
+fn a_spool_that_can_be_used_later_is_used_then() {
+    let (port, dir) = (Port::reserve().unwrap(), folder());
+    let [earlier, link, place] = ["earlier", "link", "place"].map(|name| dir.path().join(name));
+    let left = leave(&earlier).pending;
+    // What it names is not there yet, and can't be made.
+    symlink(&place, &link).unwrap();
+    let running = spooling(&url(&port), &link).env("SHUTDOWN_TIMEOUT_S", "30").spawn();
+    let told = running.wait_for_log(|line| line.message().starts_with("SPOOL_DIR: "), LONG);
+    assert!(told.level() == "ERROR" && told.message().contains("wait in memory"), "{}", told.text);
+    wait_for_text(&running, "a push failed and will be tried again");
+    let before = bytes_in(&earlier);
+    fs::rename(&earlier, &place).unwrap();
+    let told = wait_for_text(&running, "an earlier run left these in the spool");
+    assert_eq!(told.json["samples"], left);
+    assert_eq!(wait_for_text(&running, "the spool can be used now").level(), "INFO");
+    wait_until(&running, || bytes_in(&place) > before);
+
+    // Nothing was delivered meanwhile, so that all of it goes in order.
+    let sink = Sink::start_at(&port.address().to_string());
+    sink.wait_samples(left as usize + 20, LONG);
+    let ledger = stop(&running);
+    let read = raw(&running, "raw_sent");
+    assert_eq!((ledger.collected, ledger.delivered), (left + read, left + read), "{ledger:?}");
+    let arrived = sink.wait_samples(ledger.delivered as usize, LONG);
+    let numbers: Vec<u64> = arrived.iter().map(|one| one.value as u64).collect();
+    assert_eq!(numbers, (1..=left).chain(1..=read).collect::<Vec<_>>());
+    assert_eq!(sink.violations(), []);
+    for text in ["SPOOL_DIR: ", "the spool can be used now"] {
+        let lines = running.log().iter().filter(|line| line.text.contains(text)).count();
+        assert_eq!(lines, 1, "{text}: {}", running.log_text());
+    }
+}
+
+#[test]
 fn what_a_full_disk_does_not_take_waits_in_memory() {
     let (port, dir) = (Port::reserve().unwrap(), folder());
     // So many bytes that a file of 32 blocks, of 512 bytes or of 1024, takes only a few batches.
@@ -146,7 +181,11 @@ fn what_a_full_disk_does_not_take_waits_in_memory() {
         .spawn();
     let told = wait_for_text(&running, "batches wait in memory until the spool can be written");
     assert!(told.level() == "ERROR" && told.message().starts_with("the spool: can't write"), "{}", told.text);
+    let full = bytes_in(dir.path());
     let sink = Sink::start_at(&port.address().to_string());
+    // What was answered gives its space back, and what comes then goes to the disk again.
+    wait_for_text(&running, "the spool can be written again");
+    wait_until(&running, || bytes_in(dir.path()) < full);
     sink.wait_requests(3, LONG);
     running.signal(SIGTERM);
     assert_eq!(running.wait(LONG).code(), Some(0), "{}", running.log_text());
