@@ -6,6 +6,7 @@
 //!
 //! Never: waits for the sender.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,10 @@ pub struct Batching {
     batcher: Batcher,
     /// Series that have ended, until the batch with their last sample is cut.
     ended: Vec<SeriesId>,
+    /// Series whose last batch is cut, until no send that began before can mean them; and the moment of that.
+    leaving: HashSet<SeriesId>,
+    leaving_since: u64,
+    next_sweep: Option<Instant>,
     overflow_limit: Limit,
     drop_limit: Limit,
 }
@@ -59,8 +64,21 @@ impl Batching {
         protocol: Arc<Current>,
     ) -> Self {
         let (overflow_limit, drop_limit) = (Limit::default(), Limit::default());
-        let (batcher, ended) = (Batcher::new(settings.limits), Vec::new());
-        Batching { settings, queue, table, kept, ledger, protocol, batcher, ended, overflow_limit, drop_limit }
+        Batching {
+            settings,
+            queue,
+            table,
+            kept,
+            ledger,
+            protocol,
+            batcher: Batcher::new(settings.limits),
+            ended: Vec::new(),
+            leaving: HashSet::new(),
+            leaving_since: 0,
+            next_sweep: settings.series_idle.map(|idle| Instant::now() + idle),
+            overflow_limit,
+            drop_limit,
+        }
     }
 
     /// Runs until the queue is closed and empty; the last batch is cut then. The first deadline comes after
@@ -68,34 +86,46 @@ impl Batching {
     pub fn run(mut self, first_push: Duration) {
         let mut drained = Drained::default();
         let mut deadline = Instant::now() + first_push;
-        let mut next_sweep = self.settings.series_idle.map(|idle| Instant::now() + idle);
         loop {
             let wake = self.queue.wait(deadline);
-            self.queue.drain(&mut drained);
-            let table = Arc::clone(&self.table);
-            let view = table.view();
-            self.take(&drained, &view);
-            drop(view);
-            if wake == Wake::Deadline {
-                self.sweep(&mut next_sweep);
-            }
-            if wake != Wake::HalfFull {
-                self.cut(&table.view());
-                let interval = match self.kept.has_disk() {
-                    true => self.settings.spool_interval,
-                    false => self.settings.push_interval,
-                };
-                deadline = next_deadline(deadline, interval, Instant::now());
-            }
-            if self.batcher.is_empty() {
-                // No sample of theirs needs their labels any more.
-                for series in self.ended.drain(..) {
-                    table.remove(series);
+            self.turn(wake, &mut drained);
+            match wake {
+                Wake::Closed => return self.kept.close(),
+                Wake::Deadline => {
+                    let interval = match self.kept.has_disk() {
+                        true => self.settings.spool_interval,
+                        false => self.settings.push_interval,
+                    };
+                    deadline = next_deadline(deadline, interval, Instant::now());
                 }
+                Wake::HalfFull => {}
             }
-            if wake == Wake::Closed {
-                return self.kept.close();
+        }
+    }
+
+    /// What is to be done each time the queue wakes this stage; `drained` is a buffer.
+    fn turn(&mut self, wake: Wake, drained: &mut Drained) {
+        let table = Arc::clone(&self.table);
+        // Before the drain: what these sends brought is seen by it.
+        let settled = table.settled();
+        self.queue.drain(drained);
+        self.take(drained, &table.view());
+        if self.leaving_since <= settled {
+            // One that was seen again stays.
+            for series in self.leaving.drain() {
+                table.remove(series);
             }
+        }
+        if wake == Wake::Deadline {
+            self.sweep();
+        }
+        if wake != Wake::HalfFull {
+            self.cut(&table.view());
+        }
+        // No sample of theirs needs their labels any more, but for those that are on their way.
+        if self.batcher.is_empty() && self.leaving.is_empty() && !self.ended.is_empty() {
+            self.leaving.extend(self.ended.drain(..));
+            self.leaving_since = table.moment();
         }
     }
 
@@ -133,15 +163,20 @@ impl Batching {
             self.ledger.collect(Origin::Marker, Place::Batched, 1);
         }
         view.expect_nothing(series);
+        self.leaving.remove(&series);
         self.ended.push(series);
     }
 
     /// Ends the series of which nothing was heard: after SERIES_IDLE_S, or when MAX_SERIES leave no room for others.
-    fn sweep(&mut self, next_sweep: &mut Option<Instant>) {
+    fn sweep(&mut self) {
+        // A sweep forgets what was heard of those that are leaving.
+        if !self.leaving.is_empty() {
+            return;
+        }
         let now = Instant::now();
         let crowded = self.table.was_crowded();
         // One sweep at most: a second one would find every series idle.
-        let idle = if let (Some(due), Some(every)) = (&mut *next_sweep, self.settings.series_idle)
+        let idle = if let (Some(due), Some(every)) = (&mut self.next_sweep, self.settings.series_idle)
             && now >= *due
         {
             *due = now + every;
@@ -199,16 +234,4 @@ fn next_deadline(deadline: Instant, interval: Duration, now: Instant) -> Instant
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deadlines_stay_on_their_grid() {
-        let (start, s) = (Instant::now(), Duration::from_secs(4));
-        assert_eq!(next_deadline(start, s, start), start + s);
-        assert_eq!(next_deadline(start, s, start + s / 2), start + s);
-        assert_eq!(next_deadline(start, s, start + s), start + s * 2);
-        assert_eq!(next_deadline(start, s, start + s * 5 / 2), start + s * 3);
-        assert_eq!(next_deadline(start + s, s, start), start + s * 2);
-    }
-}
+mod tests;

@@ -167,8 +167,11 @@ impl Intake {
         scratch.rejected.clear();
         scratch.details.clear();
         let Scratch { normaliser, samples, rejected, details } = &mut scratch;
+        // However long it takes until the samples are in the queue, their series stay known.
+        let naming = self.table.begin_naming();
         normalise(normaliser, &mut Collect { table: &self.table, samples, rejected, details });
         let taken = self.enqueue(&scratch.samples, &scratch.rejected, timeout);
+        drop(naming);
         if taken.is_ok() {
             self.tell_rejected(&scratch);
         }
@@ -288,6 +291,23 @@ mod tests {
         assert_eq!(intake.records(again, Duration::ZERO), Err(Refused::Full));
         let books = ledger.snapshot();
         assert_eq!((queue.len(), books.collected(), books.dropped(), books.refused_sends), (1, 1, 0, 1));
+    }
+
+    #[test]
+    fn a_send_that_waits_for_room_is_seen_to_be_under_way() {
+        let (intake, queue, _) = intake(1);
+        intake.records([record(&[])], Duration::ZERO).unwrap();
+        assert_eq!(intake.table.settled(), intake.table.moment());
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| intake.records([record(&[("a", "1")])], Duration::from_secs(3600)));
+            while intake.table.len() < 2 {
+                std::thread::yield_now();
+            }
+            assert!(intake.table.settled() < intake.table.moment());
+            queue.drain(&mut Drained::default());
+            sender.join().unwrap().unwrap();
+        });
+        assert_eq!((intake.table.settled(), queue.len()), (intake.table.moment(), 1));
     }
 
     #[test]

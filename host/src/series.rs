@@ -6,12 +6,17 @@
 //! Never: forgets a series while a sample or a handle of it may be on its way: an id is used again only after
 //! [`SeriesTable::remove`], and then with another generation.
 
+mod naming;
+
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
+
+pub use self::naming::Naming;
+use self::naming::Namings;
 
 /// A series as samples carry it: a place in the table, and which of its successive tenants is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,12 +81,35 @@ pub struct SeriesTable {
     max_series: usize,
     /// A series was refused since the last look.
     crowded: AtomicBool,
+    namings: Namings,
 }
 
 impl SeriesTable {
     /// A table for so many series (MAX_SERIES).
     pub fn new(max_series: usize) -> Self {
-        SeriesTable { inner: RwLock::default(), max_series, crowded: AtomicBool::new(false) }
+        SeriesTable {
+            inner: RwLock::default(),
+            max_series,
+            crowded: AtomicBool::new(false),
+            namings: Namings::default(),
+        }
+    }
+
+    /// A send begins that will [`intern`](Self::intern) series; it is over, its samples in the processed queue or refused,
+    /// when what this returns is dropped.
+    pub fn begin_naming(&self) -> Naming<'_> {
+        self.namings.begin()
+    }
+
+    /// A moment to remember, as a number, for series that are expected to be heard of no more: a send that begins later
+    /// and names one of them keeps it in the table.
+    pub fn moment(&self) -> u64 {
+        self.namings.next()
+    }
+
+    /// Up to which moment all sends that had begun have ended: what they sent is in the processed queue.
+    pub fn settled(&self) -> u64 {
+        self.namings.ended_before()
     }
 
     /// The series with these canonical labels; a new one if there is none yet, or `None` if there are too many.
@@ -135,7 +163,8 @@ impl SeriesTable {
     }
 
     /// Forgets a series that has ended, unless somebody registered it again or a record named it meanwhile (see
-    /// [`View::expect_nothing`]). Its id means nothing any more.
+    /// [`View::expect_nothing`]). Its id means nothing any more: a send that named it before has to be
+    /// [`settled`](Self::settled), and what it sent taken out of the queue.
     pub fn remove(&self, id: SeriesId) -> bool {
         let mut inner = self.write();
         let inner = &mut *inner;

@@ -1,0 +1,147 @@
+use super::*;
+use crate::encode::Protocol;
+use crate::keep::Bounds;
+use std::ops::ControlFlow;
+
+struct Stage {
+    batching: Batching,
+    drained: Drained,
+    moment_ms: i64,
+}
+
+impl Stage {
+    /// A stage that looks for idle series at each deadline.
+    fn new() -> Stage {
+        let limits = Limits { max_samples: 100, max_bytes: 10_000, allow_out_of_order: false };
+        let second = Duration::from_secs(1);
+        let settings =
+            Settings { limits, push_interval: second, spool_interval: second, series_idle: Some(Duration::ZERO) };
+        let ledger = Arc::new(Ledger::default());
+        let bounds = Bounds { max_batches: 100, max_bytes: 100_000 };
+        let batching = Batching::new(
+            settings,
+            Arc::new(ProcessedQueue::new(10, Arc::clone(&ledger))),
+            Arc::new(SeriesTable::new(10)),
+            Arc::new(Kept::new(bounds, None, Arc::clone(&ledger))),
+            ledger,
+            Arc::new(Current::new(Protocol::V1)),
+        );
+        Stage { batching, drained: Drained::default(), moment_ms: 1_760_000_000_000 }
+    }
+
+    fn deadline(&mut self) {
+        self.batching.turn(Wake::Deadline, &mut self.drained);
+    }
+
+    fn enqueue(&mut self, series: SeriesId) {
+        self.moment_ms += 100;
+        let sample = Sample::from_parts(series.to_number(), 1.0, self.moment_ms);
+        self.batching.queue.send(&[sample], &[], Duration::ZERO).unwrap();
+    }
+
+    fn reasons(&self) -> String {
+        self.batching.ledger.snapshot().reasons()
+    }
+}
+
+#[test]
+fn a_series_stays_known_until_the_sends_that_named_it_have_ended() {
+    // Wherever the send stalls between naming its series and the queue, and however long.
+    for (before, between) in [(0, 0), (0, 1), (0, 2), (0, 9), (1, 9), (3, 9)] {
+        let mut stage = Stage::new();
+        let table = Arc::clone(&stage.batching.table);
+        stage.enqueue(table.intern(b"stalled").unwrap());
+        (0..before).for_each(|_| stage.deadline());
+        let naming = table.begin_naming();
+        let series = table.intern(b"stalled").unwrap();
+        for _ in 0..between {
+            // Others go on, and end.
+            drop(table.begin_naming());
+            stage.deadline();
+        }
+        stage.enqueue(series);
+        drop(naming);
+        stage.deadline();
+        assert_eq!(stage.reasons(), "", "{before}, {between}");
+        assert_eq!(table.view().labels(series), Some(&b"stalled"[..]));
+        // Nothing is heard of it any more.
+        (0..4).for_each(|_| stage.deadline());
+        assert!(table.is_empty(), "{before}, {between}");
+    }
+}
+
+#[test]
+fn what_is_sent_after_a_series_was_forgotten_is_told() {
+    let mut stage = Stage::new();
+    let table = Arc::clone(&stage.batching.table);
+    // Nobody says that this send is under way: what the test above would see if nothing was waited for.
+    let series = table.intern(b"stalled").unwrap();
+    let forgotten = (0..9).try_for_each(|_| {
+        stage.deadline();
+        if table.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(forgotten.is_break());
+    stage.enqueue(series);
+    stage.deadline();
+    assert_eq!(stage.reasons(), "unknown_series=1");
+}
+
+#[test]
+fn a_handle_that_goes_while_a_record_is_on_its_way_costs_it_nothing() {
+    let mut stage = Stage::new();
+    stage.batching.next_sweep = None;
+    let table = Arc::clone(&stage.batching.table);
+    let series = table.register(b"s", Default::default()).unwrap();
+    stage.enqueue(series);
+    let naming = table.begin_naming();
+    assert_eq!(table.intern(b"s"), Some(series));
+    let end = |stage: &Stage| {
+        assert!(table.release(series));
+        stage.batching.queue.end(series);
+    };
+    end(&stage);
+    stage.deadline();
+    // Nor does a second handle, which comes and goes while another record is on its way.
+    let later = table.begin_naming();
+    assert_eq!(table.register(b"s", Default::default()), Some(series));
+    assert_eq!(table.intern(b"s"), Some(series));
+    end(&stage);
+    stage.deadline();
+    drop(naming);
+    (0..3).for_each(|_| stage.deadline());
+    stage.enqueue(series);
+    drop(later);
+    stage.deadline();
+    assert_eq!(stage.reasons(), "");
+    assert_eq!(table.len(), 1, "its record was the last that was heard");
+}
+
+#[test]
+fn ends_under_constant_traffic_leave_the_table() {
+    let mut stage = Stage::new();
+    stage.batching.next_sweep = None;
+    let table = Arc::clone(&stage.batching.table);
+    let mut open = table.begin_naming();
+    for i in 0..20_u8 {
+        let series = table.register(&[i + 1], Default::default()).unwrap();
+        stage.enqueue(series);
+        assert!(table.release(series));
+        stage.batching.queue.end(series);
+        stage.deadline();
+        // There is always a send under way, but not always the same.
+        let next = table.begin_naming();
+        drop(std::mem::replace(&mut open, next));
+    }
+    assert_eq!(stage.reasons(), "");
+    assert!(table.len() <= 4, "{}", table.len());
+}
+
+#[test]
+fn deadlines_stay_on_their_grid() {
+    let (start, s) = (Instant::now(), Duration::from_secs(4));
+    assert_eq!(next_deadline(start, s, start), start + s);
+    assert_eq!(next_deadline(start, s, start + s / 2), start + s);
+    assert_eq!(next_deadline(start, s, start + s), start + s * 2);
+    assert_eq!(next_deadline(start, s, start + s * 5 / 2), start + s * 3);
+    assert_eq!(next_deadline(start + s, s, start), start + s * 2);
+}
