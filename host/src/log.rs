@@ -2,10 +2,11 @@
 //!
 //! One event is one line whatever its texts hold: control characters are escaped, so neither a plugin nor a receiver's
 //! answer can forge a line or drive a terminal. A line is one write, and a write that fails is forgotten: a closed
-//! stderr never stops the run. Never reads the environment, never writes a file.
+//! stderr never stops the run, and one that nobody reads never holds it up. Never reads the environment, never writes a file.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{Event, Subscriber};
@@ -14,8 +15,17 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 mod limit;
 mod line;
+mod unblocked;
 
 pub use self::limit::Limit;
+use self::line::Said;
+use self::unblocked::{Rest, Unblocked};
+
+/// What is on its way to stderr.
+static REST: OnceLock<Rest> = OnceLock::new();
+
+/// How long the end of the program may wait for a stderr that takes nothing.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// The least severe events that are shown. `CRITICAL` of the original is [`Level::Error`]: `tracing` knows none above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +63,38 @@ pub fn init(level: Level, format: Format, colour: bool) {
         Format::Auto if !terminal => Style::Json,
         Format::Auto | Format::Human => Style::Human { colour: colour && terminal },
     };
+    let out: Box<dyn Write + Send> = match Unblocked::start(io::stderr(), move |lost| style.line(Said::lost(lost))) {
+        Ok((out, rest)) => {
+            let _ = REST.set(rest);
+            Box::new(out)
+        }
+        // Without a thread, whoever logs writes: the run has worse to say.
+        Err(_) => Box::new(io::stderr()),
+    };
     // An error here says that a log is running already.
-    let _ = tracing::subscriber::set_global_default(subscriber(level, style, io::stderr()));
+    let _ = tracing::subscriber::set_global_default(subscriber(level, style, out));
+}
+
+/// Waits a moment for what is still on its way to stderr: the program ends.
+pub fn finish() {
+    if let Some(rest) = REST.get() {
+        rest.wait(LAST_LINES);
+    }
 }
 
 #[derive(Clone, Copy)]
 enum Style {
     Human { colour: bool },
     Json,
+}
+
+impl Style {
+    fn line(self, said: Said) -> String {
+        match self {
+            Style::Json => said.json(Timestamp::now()),
+            Style::Human { colour } => said.human(Timestamp::now(), colour),
+        }
+    }
 }
 
 /// Our crates and the plugin's forwarded events by `level`; other crates' only from `WARN` up, unless all is asked for.
@@ -89,10 +123,7 @@ struct Lines<W> {
 
 impl<S: Subscriber, W: Write + Send + 'static> Layer<S> for Lines<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = match self.style {
-            Style::Json => line::json(event, Timestamp::now()),
-            Style::Human { colour } => line::human(event, Timestamp::now(), colour),
-        };
+        let line = self.style.line(Said::of(event));
         // One write, so that lines of several processes on one stderr do not mix.
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = out.write_all(line.as_bytes());

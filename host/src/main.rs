@@ -26,7 +26,9 @@ fn main() -> ExitCode {
         Action::Run(flags) => match Config::load(&flags, environment) {
             Ok(config) => {
                 log::init(config.log_level, config.log_format, config::colour_allowed(environment));
-                run::run(&config)
+                let status = run::run(&config);
+                log::finish();
+                status
             }
             Err(mistakes) => {
                 eprintln!("{mistakes}");

@@ -6,55 +6,75 @@ use std::fmt::{self, Write as _};
 use jiff::Timestamp;
 use serde::Serializer as _;
 use serde_json::Value;
-use tracing::Event;
 use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
 
-pub(super) fn json(event: &Event<'_>, now: Timestamp) -> String {
-    let Fields { message, fields } = Fields::of(event);
-    let head = [
-        ("timestamp", Value::from(format!("{now:.3}"))),
-        ("level", Value::from(level_name(event))),
-        ("message", Value::from(message)),
-        ("target", Value::from(event.metadata().target())),
-    ];
-    let own = fields.into_iter().map(|(name, value)| {
-        let taken = matches!(name, "timestamp" | "level" | "target");
-        (if taken { format!("{name}_") } else { name.to_owned() }, value)
-    });
-    let all = head.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(own);
-    let mut line = Vec::with_capacity(256);
-    // Writing strings and numbers to memory can't fail.
-    let _ = serde_json::Serializer::new(&mut line).collect_map(all);
-    line.push(b'\n');
-    String::from_utf8_lossy(&line).into_owned()
+/// What a line says.
+pub(super) struct Said {
+    level: Level,
+    target: &'static str,
+    fields: Fields,
 }
 
-pub(super) fn human(event: &Event<'_>, now: Timestamp, colour: bool) -> String {
-    let Fields { message, fields } = Fields::of(event);
-    let level = level_name(event);
-    let (dim, paint, reset) = match (colour, *event.metadata().level()) {
-        (false, _) => ("", "", ""),
-        (true, tracing::Level::ERROR) => ("\x1b[2m", "\x1b[31m", "\x1b[0m"),
-        (true, tracing::Level::WARN) => ("\x1b[2m", "\x1b[33m", "\x1b[0m"),
-        (true, tracing::Level::INFO) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
-        (true, _) => ("\x1b[2m", "\x1b[2m", "\x1b[0m"),
-    };
-    let stamp = format!("{now:.3}");
-    let time = stamp.split_once('T').map_or(stamp.as_str(), |(_, time)| time);
-    let mut line = format!("{dim}{time}{reset} {paint}{level:<7}{reset} ");
-    push_escaped(&mut line, &message);
-    for (name, value) in fields {
-        let _ = write!(line, " {dim}{name}={reset}");
-        match value {
-            Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
-                push_escaped(&mut line, &format!("\"{}\"", text.replace('"', "\\\"")));
-            }
-            Value::String(text) => push_escaped(&mut line, &text),
-            other => push_escaped(&mut line, &other.to_string()),
-        }
+impl Said {
+    pub(super) fn of(event: &Event<'_>) -> Self {
+        let metadata = event.metadata();
+        Said { level: *metadata.level(), target: metadata.target(), fields: Fields::of(event) }
     }
-    line.push('\n');
-    line
+
+    /// So many lines were lost.
+    pub(super) fn lost(lines: u64) -> Self {
+        let message = "lines of this log were lost: nobody read stderr".to_owned();
+        let fields = Fields { message, fields: vec![("lines", lines.into())] };
+        Said { level: Level::WARN, target: "monitor_host::log", fields }
+    }
+
+    pub(super) fn json(self, now: Timestamp) -> String {
+        let Fields { message, fields } = self.fields;
+        let head = [
+            ("timestamp", Value::from(format!("{now:.3}"))),
+            ("level", Value::from(level_name(self.level))),
+            ("message", Value::from(message)),
+            ("target", Value::from(self.target)),
+        ];
+        let own = fields.into_iter().map(|(name, value)| {
+            let taken = matches!(name, "timestamp" | "level" | "target");
+            (if taken { format!("{name}_") } else { name.to_owned() }, value)
+        });
+        let all = head.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(own);
+        let mut line = Vec::with_capacity(256);
+        // Writing strings and numbers to memory can't fail.
+        let _ = serde_json::Serializer::new(&mut line).collect_map(all);
+        line.push(b'\n');
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    pub(super) fn human(self, now: Timestamp, colour: bool) -> String {
+        let Fields { message, fields } = self.fields;
+        let (dim, paint, reset) = match (colour, self.level) {
+            (false, _) => ("", "", ""),
+            (true, Level::ERROR) => ("\x1b[2m", "\x1b[31m", "\x1b[0m"),
+            (true, Level::WARN) => ("\x1b[2m", "\x1b[33m", "\x1b[0m"),
+            (true, Level::INFO) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
+            (true, _) => ("\x1b[2m", "\x1b[2m", "\x1b[0m"),
+        };
+        let stamp = format!("{now:.3}");
+        let time = stamp.split_once('T').map_or(stamp.as_str(), |(_, time)| time);
+        let mut line = format!("{dim}{time}{reset} {paint}{:<7}{reset} ", level_name(self.level));
+        push_escaped(&mut line, &message);
+        for (name, value) in fields {
+            let _ = write!(line, " {dim}{name}={reset}");
+            match value {
+                Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
+                    push_escaped(&mut line, &format!("\"{}\"", text.replace('"', "\\\"")));
+                }
+                Value::String(text) => push_escaped(&mut line, &text),
+                other => push_escaped(&mut line, &other.to_string()),
+            }
+        }
+        line.push('\n');
+        line
+    }
 }
 
 fn push_escaped(line: &mut String, text: &str) {
@@ -68,13 +88,13 @@ fn push_escaped(line: &mut String, text: &str) {
 }
 
 /// Levels by the original's (Python's) names.
-fn level_name(event: &Event<'_>) -> &'static str {
-    match *event.metadata().level() {
-        tracing::Level::ERROR => "ERROR",
-        tracing::Level::WARN => "WARNING",
-        tracing::Level::INFO => "INFO",
-        tracing::Level::DEBUG => "DEBUG",
-        tracing::Level::TRACE => "TRACE",
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        Level::DEBUG => "DEBUG",
+        Level::TRACE => "TRACE",
     }
 }
 

@@ -53,9 +53,34 @@ impl Host {
     }
 
     /// Starts it.
-    pub(crate) fn spawn(mut self) -> Running {
+    pub(crate) fn spawn(self) -> Running {
+        self.spawn_unread().read()
+    }
+
+    /// Starts it, and reads nothing of what it says.
+    pub(crate) fn spawn_unread(mut self) -> Unread {
         self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Process::spawn(&mut self.0).expect("the host can be executed");
+        Unread(Process::spawn(&mut self.0).expect("the host can be executed"))
+    }
+}
+
+/// A host that was started and whose output nobody reads; killed when dropped.
+pub(crate) struct Unread(Process);
+
+impl Unread {
+    /// Sends a signal, one of `signal_hook::consts`.
+    pub(crate) fn signal(&self, signal: i32) {
+        self.0.signal(signal);
+    }
+
+    /// Waits for the end; none when the time runs out.
+    pub(crate) fn wait(&self, timeout: Duration) -> Option<ExitStatus> {
+        self.0.wait(timeout)
+    }
+
+    /// From now on it is read.
+    pub(crate) fn read(self) -> Running {
+        let mut process = self.0;
         let stdout = process.stdout.take().expect("stdout is piped");
         let stderr = process.stderr.take().expect("stderr is piped");
         let output = Watch::lines(Vec::new(), stdout, |lines: &mut Vec<String>, line| lines.push(line.to_owned()));

@@ -43,6 +43,7 @@ mod loading;
 mod markers;
 mod order;
 mod telling;
+mod unread;
 
 // What an operator sets.
 mod access;
