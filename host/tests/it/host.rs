@@ -1,18 +1,20 @@
 //! Drives the real binary.
 //!
 //! Enters: variables and arguments; nothing of the test's own environment but PATH. Leaves: log lines, output, exit
-//! status, ledger. Never: leaves the program running.
+//! status, ledger. Never: leaves the program running; lets a test pass whose host gave a secret away.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use signal_hook::consts::SIGTERM;
+use signal_hook::consts::{SIGKILL, SIGTERM};
 
 use crate::process::Process;
+use crate::secrets::Secrets;
 use crate::watch::{Missed, Watch};
 
 /// How long an ended program's output may take to end too.
@@ -60,12 +62,13 @@ impl Host {
     /// Starts it, and reads nothing of what it says.
     pub(crate) fn spawn_unread(mut self) -> Unread {
         self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Unread(Process::spawn(&mut self.0).expect("the host can be executed"))
+        let secrets = Secrets::of(&self.0);
+        Unread(Process::spawn(&mut self.0).expect("the host can be executed"), secrets)
     }
 }
 
 /// A host that was started and whose output nobody reads; killed when dropped.
-pub(crate) struct Unread(Process);
+pub(crate) struct Unread(Process, Secrets);
 
 impl Unread {
     /// Sends a signal, one of `signal_hook::consts`.
@@ -80,12 +83,12 @@ impl Unread {
 
     /// From now on it is read.
     pub(crate) fn read(self) -> Running {
-        let mut process = self.0;
+        let Self(mut process, secrets) = self;
         let stdout = process.stdout.take().expect("stdout is piped");
         let stderr = process.stderr.take().expect("stderr is piped");
         let output = Watch::lines(Vec::new(), stdout, |lines: &mut Vec<String>, line| lines.push(line.to_owned()));
         let log = Watch::lines(Vec::new(), stderr, |lines: &mut Vec<Line>, line| lines.push(Line::parse(line)));
-        Running { process, output, log }
+        Running { process, output, log, secrets: Mutex::new(Some(secrets)) }
     }
 }
 
@@ -94,6 +97,8 @@ pub(crate) struct Running {
     process: Process,
     output: Watch<Vec<String>>,
     log: Watch<Vec<Line>>,
+    /// Until it has been looked for in all that the host said.
+    secrets: Mutex<Option<Secrets>>,
 }
 
 impl Running {
@@ -159,7 +164,17 @@ impl Running {
         let status = status.unwrap_or_else(|| panic!("still running after {timeout:?}:\n{}", self.log_text()));
         let complete = self.log.wait_end(OUTPUT_TIMEOUT) && self.output.wait_end(OUTPUT_TIMEOUT);
         assert!(complete, "a process that the host started holds its output after its end");
+        self.assert_no_secret_was_said();
         status
+    }
+
+    /// Looks through all that was said, once.
+    #[track_caller]
+    fn assert_no_secret_was_said(&self) {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let said = self.log_text() + "\n" + &self.output().join("\n");
+        let found = secrets.map(|mut secrets| secrets.found_in(&said)).unwrap_or_default();
+        assert!(found.is_empty(), "the host said what it must not: {found:?}");
     }
 
     /// The ledger that the host printed at its end. Call it after [`Running::wait`].
@@ -175,7 +190,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the host's log:\n{}", self.log_text());
+            return;
         }
+        // A test may leave it running, but not unread.
+        self.process.signal(SIGKILL);
+        let _ = self.process.wait(OUTPUT_TIMEOUT);
+        let _ = self.log.wait_end(OUTPUT_TIMEOUT) && self.output.wait_end(OUTPUT_TIMEOUT);
+        self.assert_no_secret_was_said();
     }
 }
 
@@ -285,4 +306,24 @@ fn a_signal_reaches_the_program_and_its_end_is_seen() {
     let nonsense = Host::new().arg("--no-such-flag").spawn();
     nonsense.wait_for_log(|line| line.text.contains("--no-such-flag"), timeout);
     assert_eq!(nonsense.wait(timeout).code(), Some(2));
+}
+
+#[test]
+fn a_host_that_says_a_secret_fails_its_test() {
+    let say = |script: &str| {
+        let run = || {
+            let host = Host::by_shell(script).env("REMOTE_WRITE_PASSWORD", "pass-word").spawn();
+            host.wait(Duration::from_secs(20))
+        };
+        std::panic::catch_unwind(run).is_ok()
+    };
+    assert!(say("echo nothing >&2"));
+    assert!(!say("echo Basic bWU6cGFzcy13b3Jk >&2"));
+    assert!(!say("echo $REMOTE_WRITE_PASSWORD"));
+    // Without a wait, and still running.
+    let left =
+        Host::by_shell("echo $REMOTE_WRITE_PASSWORD >&2; exec sleep 60").env("REMOTE_WRITE_PASSWORD", "pass-word");
+    let left = left.spawn();
+    left.wait_for_log(|line| line.text.contains("pass-word"), Duration::from_secs(20));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(left))).is_err());
 }

@@ -7,6 +7,7 @@ mod faults;
 mod http;
 mod process;
 mod push;
+mod secrets;
 mod stub;
 mod watch;
 
