@@ -1,18 +1,21 @@
 //! What bounds the memory: series that never repeat, a receiver that is gone, a plugin that floods.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::SIGTERM;
 
 use crate::drive;
-use crate::faults::{LONG, NOWHERE, books, host, raw, stop, wait_for_text};
+use crate::faults::{LONG, NOWHERE, aimed, books, host, raw, stop, wait_for_text};
+use crate::host::{Host, Running};
 use crate::sink::Sink;
+use crate::spool::bytes_in;
 
 /// Memory that a process has in use, in KiB, as the kernel counts it: `VmRSS` now, `VmHWM` at most so far.
 #[track_caller]
-fn memory_kib(pid: u32, which: &str) -> u64 {
+pub(crate) fn memory_kib(pid: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
     let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
@@ -20,7 +23,7 @@ fn memory_kib(pid: u32, which: &str) -> u64 {
 }
 
 /// What an allocator may keep for itself.
-const SLACK_KIB: u64 = 6 * 1024;
+pub(crate) const SLACK_KIB: u64 = 6 * 1024;
 
 #[test]
 fn labels_that_never_repeat_do_not_fill_the_memory() {
@@ -94,4 +97,74 @@ fn a_flood_and_a_dead_receiver_do_not_fill_the_memory() {
         assert_eq!(ledger.delivered, 0);
         assert!(ledger.dropped_as("retry_overflow") > 0 && ledger.dropped_as("shutdown") > 0, "{ledger:?}");
     });
+}
+
+/// What a flooded host may take of memory, its threads' stacks included: it takes some 25 MiB in a build without
+/// optimisation.
+const LIMIT_KIB: u64 = 40 * 1024;
+
+/// A flood of a thousand samples a reading that nobody receives, in a process whose data are limited by the kernel: an
+/// allocation beyond the limit fails, and that ends the process.
+fn flooded(form: &str, limit_kib: u64, spool: Option<&Path>) -> Host {
+    let items = (0..1000)
+        .map(|i| format!(r#"{{"metric":"m","labels":{{"series":"{i}"}},"value":NUMBER,"timestamp_ms":NOW_MS}}"#));
+    let limited = Host::by_shell(&format!(r#"ulimit -d {limit_kib} && exec "$0""#));
+    let host = aimed(limited, NOWHERE)
+        .env("SCRAPE_INTERVAL_S", "0.001")
+        .env("FAULT_FORM", form)
+        .env("FAULT_SERIES", "1000")
+        .env("FAULT_JSON", format!("[{}]", items.collect::<Vec<_>>().join(",")))
+        .env("PROC_QUEUE_SIZE", "100")
+        .env("MAX_RETRY_BYTES", "1MiB")
+        .env("SHUTDOWN_TIMEOUT_S", "4");
+    match spool {
+        Some(dir) => host.env("SPOOL_DIR", dir).env("SPOOL_MAX_BYTES", "1MiB").env("SPOOL_FLUSH_S", "0.1"),
+        None => host,
+    }
+}
+
+/// The bound on its data that the kernel keeps to, in KiB.
+fn limit_kib(running: &Running) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", running.pid())).expect("a running process");
+    let bytes = limits.lines().find_map(|line| line.strip_prefix("Max data size")?.split_whitespace().next());
+    Some(bytes?.parse::<u64>().ok()? / 1024)
+}
+
+#[test]
+fn a_flood_in_any_form_lives_within_a_limit_of_the_kernel() {
+    let forms = ["list", "json", "series"].map(|form| [(form, false), (form, true)]);
+    drive::in_parallel(forms.concat(), |(form, with_spool)| {
+        let dir = tempfile::tempdir().unwrap();
+        let running = flooded(form, LIMIT_KIB, with_spool.then_some(dir.path())).spawn();
+        let (overflow, bound) = if with_spool { ("spool_overflow", 1 << 20) } else { ("retry_overflow", 0) };
+        wait_for_text(&running, overflow);
+        // What is watched is that nothing happens.
+        thread::sleep(FLOOD);
+        assert_eq!((running.ended(), limit_kib(&running)), (None, Some(LIMIT_KIB)), "{}", running.log_text());
+        let most_kib = memory_kib(running.pid(), "VmHWM");
+        running.signal(SIGTERM);
+        // With so little time a starved plugin may leave readings behind: the exit status is not judged.
+        assert!(running.wait(LONG).code().is_some(), "{}", running.log_text());
+        let ledger = running.ledger();
+        ledger.assert_balanced();
+        assert!(ledger.delivered == 0 && ledger.dropped_as(overflow) > 0, "{ledger:?}");
+        assert_eq!(ledger.pending > 0, with_spool, "{ledger:?}");
+        assert!(bytes_in(dir.path()) <= bound);
+        // As they were sent, a good part of the limit at least.
+        let bytes_each = if form == "series" { 24 } else { 70 };
+        assert!(ledger.collected * bytes_each > LIMIT_KIB * 1024 / 4, "{form}: {ledger:?}");
+        eprintln!("{form}, spool {with_spool}: {} samples in {most_kib} KiB", ledger.collected);
+    });
+}
+
+#[test]
+fn a_limit_of_the_kernel_that_is_too_low_is_seen() {
+    let running = flooded("series", LIMIT_KIB / 2, None).spawn();
+    let status = running.wait(LONG);
+    // Before the flood or in it: an allocation that fails ends the process.
+    let said = running.log_text();
+    assert!(
+        !status.success() && ["memory allocation of", "out of memory"].iter().any(|text| said.contains(text)),
+        "{said}"
+    );
 }
