@@ -15,8 +15,8 @@ pub const LONGEST_GAP: Duration = Duration::from_secs(5);
 /// The longest gap that a receiver can ask for.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// While a backlog is delivered after an outage or a restart: the gap between two requests, so that a receiver that has
-/// just come back is not knocked over.
+/// The gap between two batches of a backlog, after an outage or a restart, so that a receiver that has just come back is
+/// not knocked over.
 pub const CATCH_UP_GAP: Duration = Duration::from_millis(10);
 
 /// How much longer than its nominal length a gap may be, as a share.
@@ -86,26 +86,33 @@ impl Backoff {
     }
 }
 
-/// Whether there is a backlog from an outage or from an earlier run, and how slowly it goes out.
+/// Whether there is a backlog from an outage or from an earlier run, and how slowly it goes out: one batch each
+/// [`CATCH_UP_GAP`], besides as many as are new. So it always shrinks, however fast new ones come.
 #[derive(Clone, Copy, Debug)]
-pub struct CatchUp(bool);
+pub struct CatchUp {
+    is_active: bool,
+    /// The fewest that waited so far.
+    fewest: u64,
+}
 
 impl CatchUp {
     /// At the start of a run: what an earlier one left, if anything, is found out by the first delivery.
     pub fn new() -> Self {
-        CatchUp(true)
+        CatchUp { is_active: true, fewest: u64::MAX }
     }
 
     /// Something may have piled up.
     pub fn begin(&mut self) {
-        self.0 = true;
+        *self = CatchUp::new();
     }
 
     /// The gap after a delivery behind which so many batches wait. Once no more than one does, the backlog is gone, and
     /// however many come later go as fast as the receiver takes them.
     pub fn gap(&mut self, waiting: u64) -> Option<Duration> {
-        self.0 &= waiting > 1;
-        self.0.then_some(CATCH_UP_GAP)
+        self.is_active &= waiting > 1;
+        let has_shrunk = waiting < self.fewest;
+        self.fewest = self.fewest.min(waiting);
+        (self.is_active && has_shrunk).then_some(CATCH_UP_GAP)
     }
 }
 
@@ -167,7 +174,25 @@ mod tests {
         let gaps = [9, 2, 1, 9].map(|waiting| catch_up.gap(waiting));
         assert_eq!(gaps, [Some(CATCH_UP_GAP), Some(CATCH_UP_GAP), None, None]);
         catch_up.begin();
-        assert_eq!([5, 0, 5].map(|waiting| catch_up.gap(waiting)), [Some(CATCH_UP_GAP), None, None]);
+        // What is new costs no gap.
+        let gaps = [5, 7, 6, 5, 4, 4, 0, 4].map(|waiting| catch_up.gap(waiting).is_some());
+        assert_eq!(gaps, [true, false, false, false, true, false, false, false]);
+    }
+
+    #[test]
+    fn a_backlog_shrinks_however_fast_new_batches_come() {
+        // A hundred batches wait; meanwhile so many come in each gap, and requests take no time.
+        for new_each_gap in [0, 1, 5, 50] {
+            let (mut catch_up, mut waiting, mut gaps) = (CatchUp::new(), 100, 0);
+            while waiting > 0 && gaps < 1000 {
+                waiting -= 1;
+                if catch_up.gap(waiting).is_some() {
+                    gaps += 1;
+                    waiting += new_each_gap;
+                }
+            }
+            assert!((97..=100).contains(&gaps), "{new_each_gap}: {gaps}");
+        }
     }
 
     proptest! {

@@ -295,6 +295,9 @@ impl Kept {
 struct Unreadable;
 
 #[cfg(test)]
+mod hour;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::encode::Protocol;
