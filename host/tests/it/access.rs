@@ -11,7 +11,7 @@ use crate::host::{Host, Running};
 use crate::plugins;
 
 mod authority;
-mod front;
+pub(crate) mod front;
 
 use self::authority::Authority;
 use self::front::{Front, TAKEN};

@@ -1,8 +1,11 @@
 //! What a receiver can answer that ends the matter: a batch is delivered or refused, once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::json;
 
-use crate::faults::{LONG, assert_all_arrived, host, lines, numbers, stop};
+use crate::access::front::{Front, TAKEN};
+use crate::faults::{LONG, assert_all_arrived, host, lines, numbers, stop, wait_for_text};
 use crate::sink::Sink;
 use crate::stub::Stub;
 
@@ -78,4 +81,25 @@ fn a_long_answer_is_cut_short_in_the_log() {
     let told = lines(&running, "ERROR");
     assert_eq!(told.len(), 1);
     assert!((500..1500).contains(&told[0].text.len()), "{}", told[0].text);
+}
+
+#[test]
+fn a_connection_outlives_every_answer_that_is_not_too_long() {
+    // As much as is read, less than is shown, and more than anybody wants.
+    for (length, connections) in [(64 * 1024, 1), (100, 1), (256 * 1024, 5)] {
+        let words = "w".repeat(length);
+        let statuses = ["400 Bad Request", "503 Busy", "429 Slow Down", "200 OK"];
+        let asked = AtomicUsize::new(0);
+        let front = Front::answering(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+            count @ 0..4 => format!("HTTP/1.1 {}\r\nContent-Length: {length}\r\n\r\n{words}", statuses[count]),
+            _ => TAKEN.to_owned(),
+        });
+        let running = host(&front.url("http://localhost")).spawn();
+        wait_for_text(&running, "takes samples again");
+        front.wait_after(6, |_| true);
+        let ledger = stop(&running);
+        // What the receiver says besides a success is not interpreted, however long it is.
+        assert_eq!(ledger.dropped, ledger.dropped_as("refused"), "{ledger:?}");
+        assert_eq!(front.connections(), connections, "{length} bytes in each answer");
+    }
 }

@@ -55,9 +55,9 @@ fn samples_of_two_hours_ago_are_refused_and_the_run_goes_on() {
         let Some(receiver) = Receiver::start(kind) else {
             return;
         };
-        push_by_hand(&receiver, ("fault_number", "series", "0"), now_ms());
-        let host = drive::host("monitor-fault", &receiver.write_url()).env("PUSH_INTERVAL_S", "0.5");
-        let host = host.env("FAULT_OFFSETS_MS", "-7200000").spawn();
+        // Whoever sent what is newer, and of whatever series.
+        push_by_hand(&receiver, ("other_metric", "writer", "another"), now_ms());
+        let host = two_hours_late(&receiver);
         let mut batches = 0;
         host.wait_for_log(
             |line| {
@@ -74,6 +74,32 @@ fn samples_of_two_hours_ago_are_refused_and_the_run_goes_on() {
             .iter()
             .all(|line| line.field("reason") != "refused" || line.field("hint").contains("out_of_order_time_window"));
         assert!(hint, "{}", host.log_text());
+    });
+}
+
+fn two_hours_late(receiver: &Receiver) -> Running {
+    let host = drive::host("monitor-fault", &receiver.write_url()).env("PUSH_INTERVAL_S", "0.5");
+    host.env("FAULT_OFFSETS_MS", "-7200000").spawn()
+}
+
+#[test]
+fn samples_of_two_hours_ago_are_taken_with_what_the_documentation_says() {
+    let text = include_str!("../../../docs/delivery.md");
+    let (_, rest) = text.split_once("```yaml\n").expect("a configuration in docs/delivery.md");
+    let (yaml, _) = rest.split_once("```").expect("its end");
+    assert!(yaml.contains("out_of_order_time_window: "), "{yaml}");
+    drive::in_parallel(PROMETHEUS, |kind| {
+        let Some(receiver) = Receiver::configured(kind, yaml) else {
+            return;
+        };
+        push_by_hand(&receiver, ("other_metric", "writer", "another"), now_ms());
+        let host = two_hours_late(&receiver);
+        drive::wait_for_first_batch(&host);
+        let (ledger, readings) = drive::stop(&host);
+        drive::assert_all_delivered(&ledger);
+        let arrived = receiver.range_of("fault_number", 3);
+        assert_eq!(arrived.len(), 1, "{arrived:?}");
+        drive::assert_numbered(&arrived[0].samples, readings);
     });
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::drive::now_ms;
 use crate::faults::{LONG, assert_all_arrived, host, stop, wait_for_text};
 use crate::receivers::port::Port;
 use crate::sink::{Request, Sink};
@@ -44,6 +45,44 @@ fn what_may_pass_is_tried_again_after_growing_gaps() {
     let told = wait_for_text(&running, "a push failed and will be tried again");
     assert!(told.level() == "WARNING" && told.message().contains("500") && told.message().contains("not now"));
     wait_for_text(&running, "the receiver takes samples again");
+}
+
+/// A moment as HTTP writes it, so many seconds from now, and the same in Unix milliseconds.
+fn http_date(seconds: i64) -> (String, i64) {
+    let second = now_ms() / 1000 + seconds;
+    let moment = jiff::Timestamp::from_second(second).unwrap();
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moment);
+    (date.unwrap(), second * 1000)
+}
+
+#[test]
+fn a_date_to_try_again_is_kept_to_and_one_in_the_past_is_not() {
+    let (later, later_ms) = http_date(4);
+    let (past, _) = http_date(-3600);
+    let asks = |date: &str| json!({"status": 503, "headers": {"Retry-After": date}, "count": 1});
+    let sink = Sink::start();
+    sink.answer(json!([asks(&past), asks("soon"), asks(&later)]));
+    let running = host(sink.url()).spawn();
+    let requests = sink.wait_requests(5, LONG);
+    stop(&running);
+    assert_all_arrived(&running, &sink);
+    assert_attempts(&sink.requests(), 0, 4);
+    // A starved machine makes each gap longer, but not by what the past is away.
+    let spaced = gaps(&requests[..3]);
+    assert!(spaced.iter().all(|gap| (28..30_000).contains(gap)), "{spaced:?}");
+    assert!(requests[3].received_ms >= later_ms - 5, "{requests:?}");
+}
+
+#[test]
+fn what_a_receiver_asks_for_is_bounded() {
+    let sink = Sink::start();
+    sink.answer(json!({"status": 429, "retry_after": 86_400, "count": 1}));
+    let running = host(sink.url()).spawn();
+    let told = wait_for_text(&running, "a push failed and will be tried again");
+    assert_eq!(told.json["retry_in_s"].as_f64(), Some(300.0), "{}", told.text);
+    // The end of the run does not wait for it.
+    stop(&running);
+    assert_all_arrived(&running, &sink);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use crate::watch::Watch;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// The answer of a receiver that is content.
-pub(super) const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+pub(crate) const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
 /// A request's head.
 #[derive(Clone, Debug)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     /// Method, target and version.
-    pub(super) line: String,
+    pub(crate) line: String,
     headers: Vec<(String, String)>,
 }
 
 impl Heard {
     /// All headers of that name, which is in lower case.
-    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()
     }
 }
@@ -39,27 +39,28 @@ impl Heard {
 type Answer = dyn Fn(&Heard) -> String + Send + Sync;
 
 /// A running server; gone when dropped.
-pub(super) struct Front {
+pub(crate) struct Front {
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     heard: Watch<Vec<Heard>>,
+    connections: Arc<AtomicUsize>,
     closed: Arc<AtomicBool>,
     listener: Option<JoinHandle<()>>,
 }
 
 impl Front {
     /// A receiver that takes all, by TLS if there are settings for it.
-    pub(super) fn receiver(tls: Option<Arc<ServerConfig>>) -> Self {
+    pub(crate) fn receiver(tls: Option<Arc<ServerConfig>>) -> Self {
         Self::start(tls, None, |_| TAKEN.to_owned())
     }
 
     /// A receiver that answers as told, whole answers with their heads.
-    pub(super) fn answering(answer: impl Fn(&Heard) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(answer: impl Fn(&Heard) -> String + Send + Sync + 'static) -> Self {
         Self::start(None, None, answer)
     }
 
     /// A proxy that answers requests itself, and connects every tunnel with `upstream`.
-    pub(super) fn proxy(upstream: Option<SocketAddr>) -> Self {
+    pub(crate) fn proxy(upstream: Option<SocketAddr>) -> Self {
         Self::start(None, upstream, |_| TAKEN.to_owned())
     }
 
@@ -71,41 +72,49 @@ impl Front {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (heard, closed) = (Watch::new(Vec::new()), Arc::new(AtomicBool::new(false)));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let (told, end, answer): (_, _, Arc<Answer>) = (heard.clone(), Arc::clone(&closed), Arc::new(answer));
         let serve = move || {
             for stream in listener.incoming() {
                 let Some(stream) = stream.ok().filter(|_| !end.load(Ordering::SeqCst)) else {
                     return;
                 };
+                counted.fetch_add(1, Ordering::SeqCst);
                 let (tls, told, answer) = (tls.clone(), told.clone(), Arc::clone(&answer));
                 // A connection ends with its peer, whatever the error; what matters has been heard.
                 thread::spawn(move || connection(stream, tls, upstream, &told, &*answer));
             }
         };
-        Self { address, heard, closed, listener: Some(thread::spawn(serve)) }
+        Self { address, heard, connections, closed, listener: Some(thread::spawn(serve)) }
     }
 
     /// `http://localhost:PORT/api/v1/write`, or another scheme and host.
-    pub(super) fn url(&self, scheme_and_host: &str) -> String {
+    pub(crate) fn url(&self, scheme_and_host: &str) -> String {
         format!("{scheme_and_host}:{}/api/v1/write", self.address.port())
     }
 
     /// Waits for a request that `wanted` holds for, past ones included.
     #[track_caller]
-    pub(super) fn wait(&self, wanted: impl Fn(&Heard) -> bool) -> Heard {
+    pub(crate) fn wait(&self, wanted: impl Fn(&Heard) -> bool) -> Heard {
         self.wait_after(0, wanted)
     }
 
     /// The same, but not among the first ones.
     #[track_caller]
-    pub(super) fn wait_after(&self, first: usize, wanted: impl Fn(&Heard) -> bool) -> Heard {
+    pub(crate) fn wait_after(&self, first: usize, wanted: impl Fn(&Heard) -> bool) -> Heard {
         let find = |heard: &Vec<Heard>| heard.iter().skip(first).find(|heard| wanted(heard)).cloned();
         let found = self.heard.wait(Duration::from_secs(20), find);
         found.unwrap_or_else(|why| panic!("no such request ({why:?}): {:?}", self.heard.get(|heard| heard.len())))
     }
 
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
     /// How many requests there were.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.heard.get(Vec::len)
     }
 }

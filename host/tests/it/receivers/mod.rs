@@ -72,6 +72,11 @@ impl Receiver {
     /// Starts a receiver and waits until it is ready. None, with one line that says so, where its package can't be
     /// had; in CI that is a failure.
     pub(crate) fn start(kind: Kind) -> Option<Self> {
+        Self::configured(kind, "")
+    }
+
+    /// The same, a Prometheus with this configuration.
+    pub(crate) fn configured(kind: Kind, yaml: &str) -> Option<Self> {
         let binary = match fetch::binary(kind) {
             Ok(binary) => binary,
             Err(why) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty()) => {
@@ -81,7 +86,7 @@ impl Receiver {
             Err(why) => panic!("no {kind:?} to test against: {why}"),
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("prometheus.yml"), "").expect("an empty configuration");
+        fs::write(folder.path().join("prometheus.yml"), yaml).expect("a configuration");
         let port = Port::reserve().expect("a free port");
         let mut receiver = Self { kind, binary, port, process: None, folder };
         receiver.start_again();
@@ -125,6 +130,11 @@ impl Receiver {
     /// The raw samples of the series that a selector such as `{job="x"}` selects, an hour back and an hour ahead, sorted
     /// by labels. Neither kind returns staleness markers.
     pub(crate) fn range(&self, selector: &str) -> Vec<Series> {
+        self.range_of(selector, 1)
+    }
+
+    /// The same, so many hours back.
+    pub(crate) fn range_of(&self, selector: &str, hours: u32) -> Vec<Series> {
         if self.kind == Kind::VictoriaMetrics {
             // Else samples show up about a second after they were taken.
             let flushed = http::request("GET", &self.url("/internal/force_flush"), &[], &[]).expect("a flush");
@@ -133,7 +143,7 @@ impl Receiver {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
         let time = (now.as_secs() + 3600).to_string();
         // A range selector alone gives samples as they were stored, where a range query would interpolate.
-        let query = format!("{selector}[2h]");
+        let query = format!("{selector}[{}h]", hours + 1);
         let body = self.query(&[("query", &query), ("time", &time)]);
         parse(&body).unwrap_or_else(|error| panic!("{query}: {error}: {body}"))
     }
