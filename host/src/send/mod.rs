@@ -30,6 +30,11 @@ const LATE_MS: i64 = 3_600_000;
 const LATE_HINT: &str = "a Prometheus refuses samples that are an hour behind its newest one, \
     unless its out_of_order_time_window is longer";
 
+/// Failures say nothing for sure about the version.
+const FAILURES_HINT: &str = "three failures (5xx, 429, a timeout, a broken connection and the like) before 2.0 was confirmed \
+    count as not knowing it: a receiver that was only starting or out of order gets 2.0 again after the next start, \
+    or always with REMOTE_WRITE_PROTOCOL=2.0";
+
 /// Where batches go, and how long an answer may take.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -219,12 +224,14 @@ impl Sender {
         let not_understood = match self.negotiation.answered(batch.protocol, answer) {
             negotiate::Verdict::AgainAsV1 => {
                 self.protocol.set(Protocol::V1);
+                let was_said = matches!(answer, Answer::Status(200..=299 | 400 | 415, _));
                 tracing::info!(
                     url = %self.target.shown_url,
                     answer = why,
+                    hint = (!was_said).then_some(FAILURES_HINT),
                     "the receiver does not confirm remote write 2.0: it gets 1.0 until this program starts again"
                 );
-                if matches!(answer, Answer::Status(200..=299 | 400 | 415, _)) {
+                if was_said {
                     return Next::Again(batch);
                 }
                 // It may be no more than out of order: it gets the time that it asked for.

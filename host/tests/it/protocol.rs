@@ -103,13 +103,17 @@ fn a_receiver_that_refuses_2_0_gets_1_0() {
     for status in [415, 400] {
         let running = falls_to_1_0(&Sink::start(), json!({"status": status, "body": "what is this?", "count": 1}), 1);
         let told = running.wait_for_log(is_choice, LONG);
-        assert!(told.field("answer").contains("what is this?"), "{}", told.text);
+        assert!(told.field("answer").contains("what is this?") && told.json["hint"].is_null(), "{}", told.text);
     }
 }
 
 #[test]
 fn three_failures_before_2_0_was_confirmed_are_enough() {
-    falls_to_1_0(&Sink::start(), json!({"status": 503, "count": PATIENCE}), PATIENCE);
+    let running = falls_to_1_0(&Sink::start(), json!({"status": 503, "count": PATIENCE}), PATIENCE);
+    // It may only have been starting: the line says what it was taken for, and what to do.
+    let told = running.wait_for_log(is_choice, LONG);
+    let hint = told.field("hint");
+    assert!(hint.contains("three failures") && hint.contains("REMOTE_WRITE_PROTOCOL=2.0"), "{}", told.text);
     falls_to_1_0(&Sink::start(), json!({"drop": true, "count": PATIENCE}), PATIENCE);
     // The gap that the receiver asked for holds for 1.0 too.
     let sink = Sink::start();
