@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_needs_no_value() {
+        let given = |args: &[&str]| run_flags(args).get_one::<OsString>(vars::DRY_RUN.name).cloned();
+        for (args, value) in [
+            (&["monitor-host", "run", "--dry-run"][..], "1"),
+            (&["monitor-host", "--dry-run", "--push-interval-s", "1"], "1"),
+            (&["monitor-host", "run", "--dry-run", "0"], "0"),
+            (&["monitor-host", "run", "--dry-run=0"], "0"),
+            (&["monitor-host", "run", "--dry-run="], ""),
+        ] {
+            assert_eq!(given(args), Some(OsString::from(value)), "{args:?}");
+        }
+    }
+
+    #[test]
     fn mistakes_exit_2_and_help_exits_0() {
         let status = |args: &[&str]| parse(args).err().map(|error| error.exit_code());
         assert_eq!(status(&["monitor-host", "--push-intervall-s", "1"]), Some(2));
@@ -122,7 +136,8 @@ mod tests {
         for args in [&["monitor-host", "--help"][..], &["monitor-host", "run", "--help"]] {
             let help = parse(args).unwrap_err().to_string();
             for var in vars::TABLE {
-                let shown = help.contains(&format!("--{} <", var.flag.as_str()))
+                let value = if var.kind.alone().is_some() { "[<" } else { "<" };
+                let shown = help.contains(&format!("--{} {value}", var.flag.as_str()))
                     && help.contains(&format!("[env: {}]", var.name))
                     && help.contains(&format!("[default: {}]", var.default_text()))
                     && help.contains(var.help);

@@ -19,6 +19,7 @@ pub mod batching;
 pub mod encode;
 
 pub mod access;
+pub mod dry;
 pub mod keep;
 pub mod negotiate;
 pub mod retry;

@@ -39,6 +39,7 @@ mod workers;
 
 // What a plugin is and does.
 mod compat;
+mod dry;
 mod loading;
 mod markers;
 mod order;
