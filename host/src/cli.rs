@@ -12,6 +12,8 @@ use crate::config::{self, vars};
 pub enum Action {
     /// Run a plugin and push: `run`, or no subcommand. Holds the flags for [`config::Config::load`].
     Run(ArgMatches),
+    /// Look at a plugin: `check`, with the arguments for [`crate::check::options`].
+    Check(ArgMatches),
     /// Receive and show: `receive`, with that subcommand's own arguments.
     Receive(ArgMatches),
     /// Print [`version`].
@@ -23,6 +25,7 @@ pub enum Action {
 pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Action, clap::Error> {
     let mut matches = command().try_get_matches_from(args)?;
     Ok(match matches.remove_subcommand() {
+        Some((name, flags)) if name == "check" => Action::Check(flags),
         Some((name, flags)) if name == "receive" => Action::Receive(flags),
         Some((name, _)) if name == "version" => Action::Version,
         Some((_, flags)) => Action::Run(flags),
@@ -47,6 +50,7 @@ pub fn command() -> Command {
                 .next_line_help(true)
                 .args(config::flags(vars::TABLE)),
         )
+        .subcommand(crate::check::command())
         .subcommand(crate::receive::command())
         .subcommand(Command::new("version").about("Print the version"))
 }

@@ -32,6 +32,7 @@ pub mod ledger;
 pub mod sample;
 
 // What surrounds them.
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod log;

@@ -201,7 +201,7 @@ fn tell(books: &Snapshot, raw: RawQueueStats) {
 }
 
 /// The first SIGTERM or SIGINT arrives here; the second ends the process at once.
-fn signals() -> std::io::Result<Receiver<i32>> {
+pub(crate) fn signals() -> std::io::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (sender, receiver) = bounded(1);
     let wait = move || {
@@ -219,7 +219,7 @@ fn signals() -> std::io::Result<Receiver<i32>> {
 }
 
 /// A panic of the host's own code is a defect; it is told in the log like everything else.
-fn log_panics() {
+pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| tracing::error!("monitor-host panicked, which is a defect: {panic}")));
 }
 

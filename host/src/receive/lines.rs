@@ -14,7 +14,7 @@ use super::decode::{Metadata, Sample, Series};
 use super::table::Key;
 
 /// A float as JSON has it.
-struct Number(f64);
+pub(crate) struct Number(pub(crate) f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -39,7 +39,7 @@ pub(super) fn special(value: f64) -> &'static str {
 }
 
 /// Pairs as a JSON object.
-struct Object<'a>(&'a [(String, String)]);
+pub(crate) struct Object<'a>(pub(crate) &'a [(String, String)]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

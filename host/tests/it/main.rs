@@ -38,6 +38,7 @@ mod spool;
 mod workers;
 
 // What a plugin is and does.
+mod check;
 mod compat;
 mod dry;
 mod loading;
