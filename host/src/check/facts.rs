@@ -1,6 +1,6 @@
 //! What a check has measured: plain data, judged and shown elsewhere. Whatever ran the plugin leaves this.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use monitor_plugin_api::abi::RawQueueStats;
@@ -34,12 +34,6 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// The series with the most samples; among equals, the first by name.
-    pub(super) fn busiest(&self) -> Option<(&Key, &OfSeries)> {
-        let more = |a: &(&Key, &OfSeries), b: &(&Key, &OfSeries)| a.1.samples.cmp(&b.1.samples).then(b.0.cmp(a.0));
-        self.seen.series.iter().max_by(more)
-    }
-
     /// Samples that a run would have pushed, a second.
     pub(super) fn per_second(&self) -> f64 {
         self.seen.samples as f64 / self.ran.as_secs_f64().max(f64::MIN_POSITIVE)
@@ -84,21 +78,22 @@ pub(super) struct Threads {
     pub(super) left: Vec<String>,
 }
 
-/// What a receiver would have got, read from the bytes that it would have got.
+/// What a receiver would have got.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) samples: u64,
     /// Stale markers, which end series.
     pub(super) markers: u64,
-    pub(super) series: HashMap<Key, OfSeries>,
-    /// Samples of series beyond those that are remembered.
-    pub(super) of_others: u64,
-    /// By metric.
+    /// How many series; those beyond a bound are not told apart.
+    pub(super) series: u64,
+    /// The series with the most samples.
+    pub(super) busiest: Option<(String, OfSeries)>,
+    /// By metric, read from the bytes that a receiver would have got.
     pub(super) metadata: BTreeMap<String, Option<Metadata>>,
-    /// The first samples of some series.
+    /// The first samples of some series, read from the same bytes.
     pub(super) examples: Vec<(Key, Vec<Sample>)>,
     /// Samples that were dropped because of their order, by reason and series.
-    pub(super) disorder: BTreeMap<(Reason, String), u64>,
+    pub(super) disorder: Vec<(Reason, String, u64)>,
     /// For each reason that the batch drops a sample, what was wrong with the first.
     pub(super) firsts: BTreeMap<Reason, String>,
     /// A batch that can't be read again, and why.
@@ -115,6 +110,18 @@ pub(super) struct OfSeries {
 }
 
 impl OfSeries {
+    /// With its first sample.
+    pub(super) fn new(moment: i64) -> Self {
+        OfSeries { samples: 1, first_ms: moment, last_ms: moment, longest_gap_ms: 0 }
+    }
+
+    /// With one more sample.
+    pub(super) fn add(&mut self, moment: i64) {
+        self.samples += 1;
+        self.longest_gap_ms = self.longest_gap_ms.max(moment.saturating_sub(self.last_ms));
+        (self.first_ms, self.last_ms) = (self.first_ms.min(moment), self.last_ms.max(moment));
+    }
+
     /// Between two samples, on the average.
     pub(super) fn interval(&self) -> Option<Duration> {
         let gaps = self.samples.checked_sub(1).filter(|&gaps| gaps > 0)?;

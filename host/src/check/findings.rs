@@ -174,7 +174,7 @@ pub(super) fn hints(facts: &Facts, scrape_interval: Duration, is_dummy: bool) ->
 }
 
 fn interval(facts: &Facts, wanted: Duration) -> Option<Finding> {
-    let (_, busiest) = facts.busiest()?;
+    let (_, busiest) = facts.seen.busiest.as_ref()?;
     let is = busiest.interval().filter(|_| busiest.samples >= 4)?;
     let ratio = is.as_secs_f64() / wanted.as_secs_f64();
     let (is, wanted) = (seconds(is), seconds(wanted));

@@ -85,7 +85,7 @@ pub(super) struct Run<'a> {
     pub(super) sends: Sends,
     pub(super) readings: Readings,
     pub(super) series: u64,
-    pub(super) busiest: Option<Busiest>,
+    pub(super) busiest: Option<Busiest<'a>>,
     pub(super) metrics: Vec<Metric<'a>>,
     pub(super) examples: Vec<Example<'a>>,
     pub(super) dropped: Vec<DroppedSamples<'a>>,
@@ -121,8 +121,8 @@ pub(super) struct Readings {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Busiest {
-    pub(super) series: String,
+pub(super) struct Busiest<'a> {
+    pub(super) series: &'a str,
     pub(super) samples: u64,
     pub(super) interval_s: Option<f64>,
     pub(super) longest_gap_s: f64,
@@ -265,9 +265,9 @@ fn run<'a>(subject: &Subject<'_>, facts: &'a Facts) -> Run<'a> {
         },
         sends: Sends { taken: facts.sends, refused: books.refused_sends },
         readings: Readings { sent: raw.sent, received: raw.received, refused: raw.refused, capacity: raw.capacity },
-        series: seen.series.len() as u64,
-        busiest: facts.busiest().map(|(key, of_series)| Busiest {
-            series: key.to_string(),
+        series: seen.series,
+        busiest: seen.busiest.as_ref().map(|(series, of_series)| Busiest {
+            series,
             samples: of_series.samples,
             interval_s: of_series.interval().map(|interval| interval.as_secs_f64()),
             longest_gap_s: of_series.longest_gap_ms as f64 / 1000.0,
@@ -300,7 +300,7 @@ fn run<'a>(subject: &Subject<'_>, facts: &'a Facts) -> Run<'a> {
         disorder: seen
             .disorder
             .iter()
-            .map(|((reason, series), samples)| Disorder { reason: *reason, series, samples: *samples })
+            .map(|(reason, series, samples)| Disorder { reason: *reason, series, samples: *samples })
             .collect(),
         workers: [("get_power", &facts.get_power), ("process_data", &facts.process_data)]
             .map(|(name, end)| (name, worker(end)))

@@ -1,10 +1,12 @@
 //! Where the samples of a check go, in the place of kept batches and sender.
 //!
-//! Enters: what the processed queue holds. Leaves: [`Seen`]. Samples pass the same batcher and encoder as in a run, and
-//! are read again from the finished bytes: what is called good here is what a run would push, and nothing else is.
+//! Enters: what the processed queue holds. Leaves: [`Seen`]. Samples pass the same batcher and encoder as in a run: what is
+//! called good here is what a run would push, and nothing else is. Finished batches are read again where they hold
+//! something new, and else one a second: a tap that read them all would be slower than a run, and the queue full.
 //!
 //! Never: holds more than a batch and a bounded number of series.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,7 @@ use monitor_plugin_api::Sample;
 use monitor_proto::STALE_NAN;
 
 use super::facts::{OfSeries, Seen};
-use crate::batch::{Batch, Batcher, Limits, Pushed};
+use crate::batch::{Batcher, Limits, Pushed};
 use crate::encode::Protocol;
 use crate::labels;
 use crate::ledger::{Ledger, Origin, Place, Reason};
@@ -41,6 +43,15 @@ pub(super) struct Tap {
     batcher: Batcher,
     /// Series that have ended, until the batch with their last sample is cut.
     ended: Vec<SeriesId>,
+    /// By place in the table, each with the generation that it is about.
+    of_series: Vec<Option<(u32, OfSeries)>>,
+    /// The batch in the making holds the first sample of a series.
+    has_new: bool,
+    /// Its stale markers.
+    markers: u64,
+    next_read: Instant,
+    /// By reason and number of the series: its name, and how many samples.
+    disorder: BTreeMap<(Reason, u64), (String, u64)>,
     seen: Seen,
 }
 
@@ -51,7 +62,19 @@ impl Tap {
         ledger: Arc<Ledger>,
         limits: Limits,
     ) -> Self {
-        Tap { queue, table, ledger, batcher: Batcher::new(limits), ended: Vec::new(), seen: Seen::default() }
+        Tap {
+            queue,
+            table,
+            ledger,
+            batcher: Batcher::new(limits),
+            ended: Vec::new(),
+            of_series: Vec::new(),
+            has_new: false,
+            markers: 0,
+            next_read: Instant::now(),
+            disorder: BTreeMap::new(),
+            seen: Seen::default(),
+        }
     }
 
     /// Runs until the queue is closed and empty.
@@ -66,11 +89,12 @@ impl Tap {
             if wake != Wake::HalfFull {
                 self.cut(&table.view());
                 next_cut = Instant::now() + CUT_EVERY;
-                for series in self.ended.drain(..) {
-                    table.remove(series);
-                }
+                self.forget_ended(&table);
             }
             if wake == Wake::Closed {
+                self.note_busiest(&table.view());
+                let disorder = self.disorder.into_iter();
+                self.seen.disorder = disorder.map(|((reason, _), (name, samples))| (reason, name, samples)).collect();
                 return self.seen;
             }
         }
@@ -94,7 +118,56 @@ impl Tap {
         }
         match pushed {
             Pushed::Dropped(reason) => self.dropped(reason, sample, view),
-            Pushed::Taken | Pushed::Full => self.ledger.transfer(Place::Queued, Place::Batched, 1),
+            Pushed::Taken | Pushed::Full => {
+                self.ledger.transfer(Place::Queued, Place::Batched, 1);
+                self.count(SeriesId::from_number(sample.series()), sample.timestamp_ms);
+            }
+        }
+    }
+
+    fn count(&mut self, id: SeriesId, moment: i64) {
+        let index = id.index as usize;
+        if index >= MAX_SERIES {
+            return;
+        }
+        if self.of_series.len() <= index {
+            self.of_series.resize(index + 1, None);
+        }
+        match &mut self.of_series[index] {
+            Some((generation, of_series)) if *generation == id.generation => of_series.add(moment),
+            other => {
+                *other = Some((id.generation, OfSeries::new(moment)));
+                self.seen.series += 1;
+                self.has_new = true;
+            }
+        }
+    }
+
+    /// The places of series that have ended are free for others.
+    fn forget_ended(&mut self, table: &SeriesTable) {
+        if self.ended.is_empty() {
+            return;
+        }
+        self.note_busiest(&table.view());
+        for series in self.ended.drain(..) {
+            table.remove(series);
+        }
+    }
+
+    /// Keeps the busiest series so far, with its name, which it has for as long as it is in the table.
+    fn note_busiest(&mut self, view: &View<'_>) {
+        // As the table, which gave the places.
+        let all = self.of_series.iter().enumerate().filter_map(|(index, known)| {
+            let (generation, of_series) = (*known)?;
+            Some((SeriesId { index: index as u32, generation }, of_series))
+        });
+        // The first of equals.
+        let busiest = all.rev().max_by_key(|(_, of_series)| of_series.samples);
+        if let Some((id, of_series)) = busiest
+            && self.seen.busiest.as_ref().is_none_or(|(_, known)| of_series.samples > known.samples)
+            && let Some(labels) = view.labels(id)
+        {
+            self.seen.busiest = Some((shown(labels), of_series));
         }
     }
 
@@ -106,6 +179,7 @@ impl Tap {
         }
         if pushed == Some(Pushed::Taken) {
             self.ledger.collect(Origin::Marker, Place::Batched, 1);
+            self.markers += 1;
         }
         view.expect_nothing(series);
         self.ended.push(series);
@@ -113,18 +187,15 @@ impl Tap {
 
     fn dropped(&mut self, reason: Reason, sample: &Sample, view: &View<'_>) {
         self.ledger.discard(Place::Queued, reason, 1);
-        let id = SeriesId::from_number(sample.series());
-        let name = view.labels(id).map_or_else(|| "a series that has ended".to_owned(), shown);
-        let timestamp_ms = sample.timestamp_ms;
-        self.seen.firsts.entry(reason).or_insert_with(|| format!("{name}: timestamp {timestamp_ms}"));
-        self.disorder(reason, name, 1);
-    }
-
-    fn disorder(&mut self, reason: Reason, name: String, samples: u64) {
-        let disorder = &mut self.seen.disorder;
-        let key = (reason, name);
-        if disorder.len() < MAX_DISORDER || disorder.contains_key(&key) {
-            *disorder.entry(key).or_default() += samples;
+        let key = (reason, sample.series());
+        if let Some((_, samples)) = self.disorder.get_mut(&key) {
+            *samples += 1;
+        } else if self.disorder.len() < MAX_DISORDER {
+            let labels = view.labels(SeriesId::from_number(sample.series()));
+            let name = labels.map_or_else(|| "a series that has ended".to_owned(), shown);
+            let first = || format!("{name}: timestamp {}", sample.timestamp_ms);
+            self.seen.firsts.entry(reason).or_insert_with(first);
+            self.disorder.insert(key, (name, 1));
         }
     }
 
@@ -134,13 +205,15 @@ impl Tap {
         self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
         let Some(batch) = batch else { return };
         self.ledger.deliver(Place::Batched, batch.samples);
-        self.read(&batch);
-    }
-
-    fn read(&mut self, batch: &Batch) {
-        match decode(decode::Protocol::V2, &batch.body) {
-            Ok(request) => self.note(request),
-            Err(error) => self.seen.unreadable = Some(error.to_string()),
+        let markers = std::mem::take(&mut self.markers);
+        self.seen.markers += markers;
+        self.seen.samples += batch.samples - markers;
+        if std::mem::take(&mut self.has_new) || Instant::now() >= self.next_read {
+            self.next_read = Instant::now() + CUT_EVERY;
+            match decode(decode::Protocol::V2, &batch.body) {
+                Ok(request) => self.note(request),
+                Err(error) => self.seen.unreadable = Some(error.to_string()),
+            }
         }
     }
 
@@ -153,10 +226,7 @@ impl Tap {
         }
         for mut series in request.series {
             let key = series.key();
-            let all = series.samples.len();
             series.samples.retain(|sample| sample.value.to_bits() != STALE_NAN);
-            seen.markers += (all - series.samples.len()) as u64;
-            seen.samples += series.samples.len() as u64;
             if seen.metadata.len() < MAX_METRICS && !seen.metadata.contains_key(&key.metric) {
                 seen.metadata.insert(key.metric.clone(), None);
             }
@@ -164,24 +234,7 @@ impl Tap {
                 let room = EXAMPLES.1.saturating_sub(samples.len());
                 samples.extend(series.samples.iter().take(room));
             } else if seen.examples.len() < EXAMPLES.0 {
-                seen.examples.push((key.clone(), series.samples.iter().take(EXAMPLES.1).copied().collect()));
-            }
-            if seen.series.len() >= MAX_SERIES && !seen.series.contains_key(&key) {
-                seen.of_others += series.samples.len() as u64;
-                continue;
-            }
-            let mut moments = series.samples.iter().map(|sample| sample.timestamp_ms);
-            let of_series = match seen.series.entry(key) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(new) => {
-                    let Some(first_ms) = moments.next() else { continue };
-                    new.insert(OfSeries { samples: 1, first_ms, last_ms: first_ms, longest_gap_ms: 0 })
-                }
-            };
-            for moment in moments {
-                of_series.longest_gap_ms = of_series.longest_gap_ms.max(moment.saturating_sub(of_series.last_ms));
-                (of_series.samples, of_series.last_ms) = (of_series.samples + 1, of_series.last_ms.max(moment));
-                of_series.first_ms = of_series.first_ms.min(moment);
+                seen.examples.push((key, series.samples.into_iter().take(EXAMPLES.1).collect()));
             }
         }
     }
@@ -246,14 +299,41 @@ mod tests {
         fed.send(b, 0);
         fed.queue.end(SeriesId::from_number(b));
         let seen = fed.seen();
-        assert_eq!((seen.samples, seen.markers, seen.series.len(), seen.of_others), (21, 1, 2, 0));
-        let (key, of_a) = seen.series.iter().find(|(key, _)| key.metric == "a").unwrap();
+        assert_eq!((seen.samples, seen.markers, seen.series), (21, 1, 2));
+        let (name, of_a) = seen.busiest.as_ref().unwrap();
         let expected = OfSeries { samples: 20, first_ms: NOW, last_ms: NOW + 1900, longest_gap_ms: 150 };
-        assert_eq!((*of_a, of_a.interval()), (expected, Some(Duration::from_millis(100))));
-        let (example, samples) = &seen.examples[0];
-        assert_eq!((example, samples.len(), samples[0].value), (key, 3, 2.5));
+        assert_eq!((&**name, *of_a, of_a.interval()), ("a", expected, Some(Duration::from_millis(100))));
+        let (key, samples) = &seen.examples[0];
+        assert_eq!((&*key.metric, samples.len(), samples[0].value), ("a", 3, 2.5));
         let kinds: Vec<_> = seen.metadata.values().map(|m| m.as_ref().map(|m| (&*m.kind, &*m.help))).collect();
         assert_eq!(kinds[0], Some(("gauge", "h")));
+    }
+
+    #[test]
+    fn a_place_in_the_table_may_have_several_tenants() {
+        let fed = Fed::new();
+        let mut tap = Tap::new(
+            Arc::clone(&fed.queue),
+            Arc::clone(&fed.table),
+            Arc::clone(&fed.ledger),
+            Limits { max_samples: 7, max_bytes: 1 << 20, allow_out_of_order: false },
+        );
+        for tenant in 0..3 {
+            let id = SeriesId::from_number(fed.series(&format!("m{tenant}"), Metadata::default()));
+            for i in 0..=2 - tenant {
+                fed.ledger.collect(Origin::Plugin, Place::Queued, 1);
+                let sample = Sample::from_parts(id.to_number(), 1.0, NOW + i);
+                tap.put(&sample, &fed.table.view());
+            }
+            assert!(fed.table.release(id));
+            tap.end(id, &fed.table.view());
+            tap.cut(&fed.table.view());
+            tap.forget_ended(&fed.table);
+            assert_eq!(fed.table.len(), 0);
+        }
+        assert_eq!((tap.seen.series, tap.seen.samples, tap.seen.markers), (3, 6, 3));
+        let (name, of_series) = tap.seen.busiest.unwrap();
+        assert_eq!((&*name, of_series.samples), ("m0", 3));
     }
 
     #[test]
@@ -264,7 +344,7 @@ mod tests {
             fed.send(series, moment);
         }
         let seen = fed.seen();
-        let told: Vec<_> = seen.disorder.iter().map(|((reason, name), n)| (reason.name(), &**name, *n)).collect();
+        let told: Vec<_> = seen.disorder.iter().map(|(reason, name, n)| (reason.name(), &**name, *n)).collect();
         assert_eq!(
             told,
             [

@@ -160,7 +160,10 @@ pub(super) fn seconds(duration: Duration) -> String {
     let (number, unit) = if ms < 99.5 { (ms, "ms") } else { (ms / 1000.0, "s") };
     let text = if number < 10.0 && unit == "s" { format!("{number:.2}") } else { format!("{number:.1}") };
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{} {unit}", if text.is_empty() { "0" } else { text })
+    match text {
+        "" | "0" => "under 0.1 ms".to_owned(),
+        text => format!("{text} {unit}"),
+    }
 }
 
 #[cfg(test)]
@@ -170,8 +173,7 @@ mod tests {
     #[test]
     fn durations_are_short() {
         for (us, text) in [
-            (0, "0 ms"),
-            (30, "0 ms"),
+            (30, "under 0.1 ms"),
             (200, "0.2 ms"),
             (99_000, "99 ms"),
             (100_000, "0.1 s"),

@@ -160,6 +160,13 @@ fn one_that_ignores_the_stop_does_not_hold_the_check() {
 }
 
 #[test]
+fn one_that_hangs_at_its_start_does_not_hold_the_check_either() {
+    let report = report(of_fault(&[("FAULT_NEW", "ignore-stop")]), 1);
+    assert_eq!((kinds(&report["problems"]), &report["run"]), (vec!["hung_at_start"], &Value::Null));
+    assert_eq!(report["plugin"]["name"], "monitor-fault");
+}
+
+#[test]
 fn what_can_not_be_loaded_is_3() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = folder.path().join("text.so");

@@ -8,7 +8,6 @@ use super::*;
 use crate::check::facts::{OfSeries, Seen, Threads};
 use crate::ledger::{Ledger, Origin, Place};
 use crate::receive::decode::Metadata;
-use crate::receive::table::Key;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -20,7 +19,6 @@ fn good() -> Facts {
     let ledger = Ledger::default();
     ledger.collect(Origin::Plugin, Place::Batched, 30);
     ledger.deliver(Place::Batched, 30);
-    let key = Key { metric: "m".into(), labels: vec![] };
     let of_series = OfSeries { samples: 30, first_ms: 0, last_ms: 2900, longest_gap_ms: 100 };
     let [kind, help, unit] = ["gauge", "A help.", ""].map(str::to_owned);
     let metadata = Metadata { metric: "m".into(), kind, help, unit };
@@ -38,7 +36,8 @@ fn good() -> Facts {
         firsts: BTreeMap::new(),
         seen: Seen {
             samples: 30,
-            series: [(key, of_series)].into(),
+            series: 1,
+            busiest: Some(("m".into(), of_series)),
             metadata: [("m".into(), Some(metadata))].into(),
             ..Seen::default()
         },
@@ -125,4 +124,18 @@ fn what_is_only_odd_is_a_hint() {
         assert_eq!(kinds(&hints(&good(), MS(interval), false)), [kind]);
     }
     assert_eq!(kinds(&hints(&good(), MS(100), true)), ["dummy"]);
+}
+
+#[test]
+fn the_documentation_names_every_kind() {
+    let source = include_str!("../findings.rs");
+    let calls = source.split("finding(").skip(1).filter_map(|call| call.trim_start().strip_prefix('"'));
+    let mut made: Vec<&str> = calls.filter_map(|rest| rest.split('"').next()).collect();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/check.md")).unwrap();
+    let tables = page.split_once("## Problems").unwrap().1.split_once("## The report").unwrap().0;
+    let rows = tables.lines().filter_map(|row| row.strip_prefix("| `")?.split(" |").next());
+    let mut told: Vec<&str> = rows.flat_map(|row| row.split(", ")).map(|kind| kind.trim_matches('`')).collect();
+    made.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(made, told);
 }

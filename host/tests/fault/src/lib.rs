@@ -42,6 +42,7 @@ impl MonitorImpl for Fault {
         match setting("FAULT_NEW").choice("run", &BEHAVIOURS)? {
             "error" => return Err(Error::new("FAULT_NEW asked for an error: there is no sensor")),
             "panic" => panic!("FAULT_NEW asked for a panic"),
+            "ignore-stop" => ignore_stop(),
             _ => {}
         }
         let offsets = setting("FAULT_OFFSETS_MS").text("0")?;
