@@ -12,6 +12,8 @@ use crate::config::{self, vars};
 pub enum Action {
     /// Run a plugin and push: `run`, or no subcommand. Holds the flags for [`config::Config::load`].
     Run(ArgMatches),
+    /// Look at a plugin: `check`, with the arguments for [`crate::check::options`].
+    Check(ArgMatches),
     /// Receive and show: `receive`, with that subcommand's own arguments.
     Receive(ArgMatches),
     /// Print [`version`].
@@ -23,6 +25,7 @@ pub enum Action {
 pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Action, clap::Error> {
     let mut matches = command().try_get_matches_from(args)?;
     Ok(match matches.remove_subcommand() {
+        Some((name, flags)) if name == "check" => Action::Check(flags),
         Some((name, flags)) if name == "receive" => Action::Receive(flags),
         Some((name, _)) if name == "version" => Action::Version,
         Some((_, flags)) => Action::Run(flags),
@@ -47,6 +50,7 @@ pub fn command() -> Command {
                 .next_line_help(true)
                 .args(config::flags(vars::TABLE)),
         )
+        .subcommand(crate::check::command())
         .subcommand(crate::receive::command())
         .subcommand(Command::new("version").about("Print the version"))
 }
@@ -106,6 +110,20 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_needs_no_value() {
+        let given = |args: &[&str]| run_flags(args).get_one::<OsString>(vars::DRY_RUN.name).cloned();
+        for (args, value) in [
+            (&["monitor-host", "run", "--dry-run"][..], "1"),
+            (&["monitor-host", "--dry-run", "--push-interval-s", "1"], "1"),
+            (&["monitor-host", "run", "--dry-run", "0"], "0"),
+            (&["monitor-host", "run", "--dry-run=0"], "0"),
+            (&["monitor-host", "run", "--dry-run="], ""),
+        ] {
+            assert_eq!(given(args), Some(OsString::from(value)), "{args:?}");
+        }
+    }
+
+    #[test]
     fn mistakes_exit_2_and_help_exits_0() {
         let status = |args: &[&str]| parse(args).err().map(|error| error.exit_code());
         assert_eq!(status(&["monitor-host", "--push-intervall-s", "1"]), Some(2));
@@ -122,7 +140,8 @@ mod tests {
         for args in [&["monitor-host", "--help"][..], &["monitor-host", "run", "--help"]] {
             let help = parse(args).unwrap_err().to_string();
             for var in vars::TABLE {
-                let shown = help.contains(&format!("--{} <", var.flag.as_str()))
+                let value = if var.kind.alone().is_some() { "[<" } else { "<" };
+                let shown = help.contains(&format!("--{} {value}", var.flag.as_str()))
                     && help.contains(&format!("[env: {}]", var.name))
                     && help.contains(&format!("[default: {}]", var.default_text()))
                     && help.contains(var.help);

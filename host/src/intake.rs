@@ -6,8 +6,9 @@
 //!
 //! Never: takes a part of an item; blocks beyond the plugin's timeout; holds a lock while it waits.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Intake {
     /// The run is ending: a handle that goes now ends no series.
     ending: AtomicBool,
     idle: Mutex<Vec<Scratch>>,
+    taken: AtomicU64,
+    first_rejected: Mutex<BTreeMap<Reason, String>>,
     reject_limits: Mutex<Vec<Limit>>,
     refuse_limit: Mutex<Limit>,
 }
@@ -75,6 +78,8 @@ impl Intake {
             rules: Arc::new(rules),
             ending: AtomicBool::new(false),
             idle: Mutex::default(),
+            taken: AtomicU64::new(0),
+            first_rejected: Mutex::default(),
             reject_limits: Mutex::new(Reason::ALL.iter().map(|_| Limit::default()).collect()),
             refuse_limit: Mutex::default(),
         }
@@ -151,6 +156,16 @@ impl Intake {
         self.ending.store(true, Relaxed);
     }
 
+    /// How many sends were taken.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Relaxed)
+    }
+
+    /// For each reason that something could not be used, what was wrong with the first.
+    pub fn first_rejected(&self) -> BTreeMap<Reason, String> {
+        self.first_rejected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn normalised(
         &self,
         timeout: Duration,
@@ -181,6 +196,7 @@ impl Intake {
 
     fn enqueue(&self, samples: &[Sample], rejected: &[(Reason, u64)], timeout: Duration) -> Result<(), Refused> {
         let taken = self.queue.send(samples, rejected, timeout);
+        self.taken.fetch_add(u64::from(taken.is_ok()), Relaxed);
         if taken == Err(Refused::Full) {
             let allowed = self.refuse_limit.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
             if let Some(suppressed) = allowed {
@@ -197,6 +213,9 @@ impl Intake {
 
     fn tell_rejected(&self, scratch: &Scratch) {
         for (&(reason, samples), detail) in scratch.rejected.iter().zip(&scratch.details) {
+            let mut firsts = self.first_rejected.lock().unwrap_or_else(PoisonError::into_inner);
+            firsts.entry(reason).or_insert_with(|| detail.clone());
+            drop(firsts);
             let mut limits = self.reject_limits.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(suppressed) = limits[reason as usize].allow(Instant::now()) {
                 tracing::warn!(%reason, samples, suppressed, "the plugin sent what can't be used: {detail}");
@@ -278,8 +297,12 @@ mod tests {
         assert_eq!(queue.len(), 2);
         assert_eq!(ledger.snapshot().reasons(), "invalid_label_name=1");
         intake.json(b"{", Duration::ZERO).unwrap();
+        intake.records([record(&[("9", "x")])], Duration::ZERO).unwrap();
+        let firsts = intake.first_rejected();
+        assert!(firsts[&Reason::InvalidLabelName].contains("label \"\""), "{firsts:?}");
+        assert_eq!((firsts.len(), intake.taken()), (2, 3));
         let books = ledger.snapshot();
-        assert_eq!((books.collected(), books.dropped()), (4, 2));
+        assert_eq!((books.collected(), books.dropped()), (5, 3));
         assert!(books.balances());
     }
 

@@ -19,6 +19,7 @@ pub mod batching;
 pub mod encode;
 
 pub mod access;
+pub mod dry;
 pub mod keep;
 pub mod negotiate;
 pub mod retry;
@@ -31,6 +32,7 @@ pub mod ledger;
 pub mod sample;
 
 // What surrounds them.
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod log;

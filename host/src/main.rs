@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use monitor_host::cli::{self, Action};
-use monitor_host::config::{self, Config, environment};
-use monitor_host::{log, receive, run};
+use monitor_host::config::{self, Config, Mistakes, environment};
+use monitor_host::{check, log, receive, run};
 
 /// The configuration can't be used.
 const BAD_CONFIGURATION: u8 = 2;
@@ -19,21 +19,36 @@ fn main() -> ExitCode {
                 BAD_CONFIGURATION.into()
             }
         },
+        Action::Check(flags) => match check::options(&flags, environment) {
+            Ok(options) => {
+                start_log(&options.config);
+                let status = check::run(&options);
+                log::finish();
+                status
+            }
+            Err(mistakes) => refuse(&mistakes),
+        },
         Action::Version => {
             println!("{}", cli::version());
             ExitCode::SUCCESS
         }
         Action::Run(flags) => match Config::load(&flags, environment) {
             Ok(config) => {
-                log::init(config.log_level, config.log_format, config::colour_allowed(environment));
+                start_log(&config);
                 let status = run::run(&config);
                 log::finish();
                 status
             }
-            Err(mistakes) => {
-                eprintln!("{mistakes}");
-                BAD_CONFIGURATION.into()
-            }
+            Err(mistakes) => refuse(&mistakes),
         },
     }
+}
+
+fn start_log(config: &Config) {
+    log::init(config.log_level, config.log_format, config::colour_allowed(environment));
+}
+
+fn refuse(mistakes: &Mistakes) -> ExitCode {
+    eprintln!("{mistakes}");
+    BAD_CONFIGURATION.into()
 }

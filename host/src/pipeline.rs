@@ -21,6 +21,7 @@ use crate::access::{self, Access};
 use crate::batch::Limits;
 use crate::batching::{Batching, Settings};
 use crate::config::Config;
+use crate::dry::Printer;
 use crate::intake::Intake;
 use crate::keep::{Bounds, Disk, Kept};
 use crate::labels::Rules;
@@ -40,6 +41,9 @@ pub struct Ended {
     /// How.
     pub result: Result<(), WorkerError>,
 }
+
+/// In a dry run, the [`Ended::name`] which says that nobody reads standard output any more.
+pub const READER: &str = "reader of standard output";
 
 /// How a run ended.
 #[derive(Debug)]
@@ -93,7 +97,8 @@ impl Pipeline {
     /// # Errors
     /// See [`StartError`]; nothing runs then.
     pub fn start(config: &Config, library: &Library, path: &std::path::Path) -> Result<Self, StartError> {
-        let access = Access::new(config)?;
+        // A dry run pushes nothing: it needs no way in, and no spool of earlier runs is its to empty.
+        let access = if config.dry_run { None } else { Some(Access::new(config)?) };
         let ledger = Arc::new(Ledger::default());
         let table = Arc::new(SeriesTable::new(config.max_series.get()));
 
@@ -134,21 +139,30 @@ impl Pipeline {
             Arc::clone(&protocol),
         );
 
-        // kept ─▶ receiver
-        let target = Target {
-            url: config.remote_write_url.without_credentials(),
-            access,
-            shown_url: config.url_for_log(),
-            timeout: config.remote_write_timeout,
-            protocol: config.remote_write_protocol,
-            retry_on: config.retry_on_http.clone(),
-            max_age: config.max_sample_age,
-        };
+        // kept ─▶ receiver, or standard output
         let (finish_by, time_is_up) = watch::channel(None);
-        let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), protocol, time_is_up)?;
-
         let (events, endings) = bounded(4);
-        let sender = Some(start_stage("sender", events.clone(), || sender.run())?);
+        let sender = match access {
+            Some(access) => {
+                let target = Target {
+                    url: config.remote_write_url.without_credentials(),
+                    access,
+                    shown_url: config.url_for_log(),
+                    timeout: config.remote_write_timeout,
+                    protocol: config.remote_write_protocol,
+                    retry_on: config.retry_on_http.clone(),
+                    max_age: config.max_sample_age,
+                };
+                let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), protocol, time_is_up)?;
+                start_stage("sender", events.clone(), || sender.run())?
+            }
+            None => {
+                let printer = Printer::new(Arc::clone(&kept), Arc::clone(&ledger), std::io::stdout());
+                let tell = events.clone();
+                start_stage("printer", events.clone(), move || printer.run(|error| tell_output_ended(error, &tell)))?
+            }
+        };
+        let sender = Some(sender);
         let first_push = if kept.has_disk() { spool_interval } else { push_interval }.mul_f64(fastrand::f64());
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         start_worker(Worker::ProcessData, &plugin, events.clone())?;
@@ -237,9 +251,21 @@ impl Pipeline {
     }
 }
 
-/// The spool that SPOOL_DIR names, if any.
+/// A dry run whose output is closed has shown what was asked for; one whose output fails has not.
+fn tell_output_ended(error: &std::io::Error, events: &Events<Ended>) {
+    let name = if error.kind() == std::io::ErrorKind::BrokenPipe {
+        READER
+    } else {
+        tracing::error!("standard output can't be written: {error}");
+        "printer"
+    };
+    // A full channel: the run is ending anyway.
+    let _ = events.try_send(Ended { name, result: Ok(()) });
+}
+
+/// The spool that SPOOL_DIR names, if any; a dry run leaves it alone.
 fn open_spool(config: &Config, ledger: &Ledger) -> Result<Option<Disk>, SpoolError> {
-    let Some(dir) = &config.spool_dir else { return Ok(None) };
+    let Some(dir) = config.spool_dir.as_ref().filter(|_| !config.dry_run) else { return Ok(None) };
     let bounds = spool::Bounds { max_bytes: config.spool_max_bytes as u64, max_age: config.spool_max_age };
     Disk::open(dir, bounds, config.spool_fsync, ledger).map(Some)
 }

@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{Config, PluginPath, plugin_path};
 use crate::ledger::Snapshot;
-use crate::pipeline::{Ended, Finished, Pipeline, StartError};
+use crate::pipeline::{Ended, Finished, Pipeline, READER, StartError};
 use crate::plugin::{LoadError, Worker, WorkerError, load};
 
 /// The run was ended by a worker, or a worker did not end.
@@ -55,8 +55,14 @@ pub fn run(config: &Config) -> ExitCode {
         }
         recv(pipeline.endings()) -> end => {
             ended.extend(end);
-            cause_first(&mut ended, pipeline.endings());
-            false
+            if ended.iter().any(|one| one.name == READER) {
+                tracing::info!("nobody reads standard output any more: the dry run ends");
+                ended.clear();
+                true
+            } else {
+                cause_first(&mut ended, pipeline.endings());
+                false
+            }
         }
     };
     let ledger = std::sync::Arc::clone(&pipeline.ledger);
@@ -102,6 +108,13 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
         push_interval_s = config.push_interval.as_secs_f64(),
         "running"
     );
+    if config.dry_run {
+        tracing::warn!(
+            spool = config.spool_dir.is_some().then_some("left alone"),
+            "DRY_RUN: nothing is pushed; what would be is printed on standard output, and counted as delivered"
+        );
+        return Ok(pipeline);
+    }
     // One that can't be used so far was told.
     match config.spool_dir.as_ref().filter(|_| pipeline.has_spool()) {
         Some(dir) => tracing::info!(
@@ -188,7 +201,7 @@ fn tell(books: &Snapshot, raw: RawQueueStats) {
 }
 
 /// The first SIGTERM or SIGINT arrives here; the second ends the process at once.
-fn signals() -> std::io::Result<Receiver<i32>> {
+pub(crate) fn signals() -> std::io::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (sender, receiver) = bounded(1);
     let wait = move || {
@@ -206,7 +219,7 @@ fn signals() -> std::io::Result<Receiver<i32>> {
 }
 
 /// A panic of the host's own code is a defect; it is told in the log like everything else.
-fn log_panics() {
+pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| tracing::error!("monitor-host panicked, which is a defect: {panic}")));
 }
 

@@ -21,12 +21,16 @@ Takes {}.
         var.name,
         var.default_text(),
     );
-    Arg::new(var.name)
+    let arg = Arg::new(var.name)
         .long(var.flag.as_str())
         .value_name(var.kind.placeholder())
         .value_parser(value_parser!(OsString))
         // "-1" is a wrong value that deserves our words, not an unknown flag.
         .allow_negative_numbers(true)
         .help_heading(var.group)
-        .help(about)
+        .help(about);
+    match var.kind.alone() {
+        Some(meant) => arg.num_args(0..=1).default_missing_value(meant),
+        None => arg,
+    }
 }

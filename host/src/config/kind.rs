@@ -14,6 +14,11 @@ pub trait Accepts: Sync {
 
     /// Stands for a value in `--help`: `SECONDS`.
     fn placeholder(&self) -> &'static str;
+
+    /// What the flag alone means, without a value; none when it needs one.
+    fn alone(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A kind's way from text to value.
@@ -156,6 +161,10 @@ impl Accepts for Switch {
 
     fn placeholder(&self) -> &'static str {
         "0|1"
+    }
+
+    fn alone(&self) -> Option<&'static str> {
+        Some("1")
     }
 }
 

@@ -35,7 +35,16 @@ impl Config {
     /// The configuration by these flags (of [`crate::cli::command`]) and this environment, usually
     /// `|name| std::env::var_os(name)`.
     pub fn load(flags: &ArgMatches, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
-        let mut reader = Reader { flags, env: &env, mistakes: Vec::new() };
+        Self::load_only(vars::TABLE, flags, env)
+    }
+
+    /// As [`load`](Self::load), but every variable that is not in `heeded` is taken for unset, whatever it holds.
+    pub fn load_only(
+        heeded: &[&Var],
+        flags: &ArgMatches,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Mistakes> {
+        let mut reader = Reader { heeded, flags, env: &env, mistakes: Vec::new() };
         let config = Config::read(&mut reader).and_then(|mut config| {
             let labels = std::mem::take(&mut config.external_labels);
             config.external_labels = reader.expand(&vars::EXTERNAL_LABELS, labels)?;
@@ -97,6 +106,7 @@ pub fn plugin_path(explicit: Option<PathBuf>, exe_dir: &Path, exists: impl Fn(&P
 
 /// Reads one variable after the other and keeps what is wrong with them.
 pub(crate) struct Reader<'a> {
+    heeded: &'a [&'a Var],
     flags: &'a ArgMatches,
     env: &'a dyn Fn(&str) -> Option<OsString>,
     mistakes: Vec<String>,
@@ -144,10 +154,14 @@ impl Reader<'_> {
 
     /// What was given and not blank, and where: `PUSH_INTERVAL_S=`, or its flag.
     fn given(&self, var: &Var) -> (String, Option<OsString>) {
+        if !self.heeded.iter().any(|heeded| heeded.name == var.name) {
+            return (format!("{}=", var.name), None);
+        }
         let there = |value: &OsString| value.to_str().is_none_or(|text| !text.trim().is_empty());
         let flag = match var.secret {
             true => None,
-            false => self.flags.get_one::<OsString>(var.name).cloned(),
+            // Not every command has every flag.
+            false => self.flags.try_get_one::<OsString>(var.name).ok().flatten().cloned(),
         };
         if let Some(value) = flag.filter(there) {
             return (format!("--{} ", var.flag.as_str()), Some(value));

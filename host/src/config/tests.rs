@@ -60,6 +60,23 @@ fn the_defaults_are_these() {
     assert_eq!(c.shutdown_timeout, Duration::from_secs(8));
 }
 
+#[test]
+fn what_is_not_heeded_is_unset() {
+    let Ok(Action::Run(flags)) = cli::parse(["monitor-host", "--push-interval-s", "7"]) else { panic!("no flags") };
+    let env = |name: &str| match name {
+        "SCRAPE_INTERVAL_S" => Some("5".into()),
+        "EXTERNAL_LABELS" => Some("a=${REMOTE_WRITE_USERNAME}".into()),
+        // Wrong, and at odds with each other.
+        "REMOTE_WRITE_URL" | "REMOTE_WRITE_USERNAME" | "TLS_KEY_FILE" | "BATCH_MAX_BYTES" => Some("x".into()),
+        _ => None,
+    };
+    let c = Config::load_only(&[&vars::SCRAPE_INTERVAL_S, &vars::EXTERNAL_LABELS], &flags, env).unwrap();
+    assert_eq!((c.scrape_interval.as_secs(), c.push_interval.as_secs(), c.tls_key_file), (5, 4, None));
+    // A variable of that name is there all the same.
+    assert_eq!(c.external_labels, [("a".to_owned(), "x".to_owned())]);
+    assert!(Config::load(&flags, env).is_err());
+}
+
 /// What a variable needs beside it.
 fn with(name: &str) -> Option<(&'static str, &'static str)> {
     match name {
@@ -269,8 +286,8 @@ mod secrets {
         assert_eq!(names, ["OPEN_S"]);
 
         let flags = clap::Command::new("x").args(flags(TABLE)).get_matches_from(["x"]);
-        let mut reader =
-            Reader { flags: &flags, env: &|name| (name == "HIDDEN").then(|| "9pw".into()), mistakes: Vec::new() };
+        let hidden = |name: &str| (name == "HIDDEN").then(|| "9pw".into());
+        let mut reader = Reader { heeded: TABLE, flags: &flags, env: &hidden, mistakes: Vec::new() };
         assert!(Config::read(&mut reader).is_none());
         assert_eq!(reader.mistakes.len(), 1);
         assert!(reader.mistakes[0].starts_with("HIDDEN=\"***\": "), "{:?}", reader.mistakes);

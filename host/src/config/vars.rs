@@ -232,6 +232,15 @@ settings! {
         why: "An outage never costs more memory than this, whatever the batches' size; an hour of a small sensor's \
               batches takes less.",
     }
+    DRY_RUN {
+        field: dry_run: bool,
+        kind: Switch,
+        default: "0",
+        unit: "",
+        group: DELIVERY,
+        help: "1 prints on standard output what would be pushed, a line for each sample, and pushes nothing.",
+        why: "Whoever runs it wants samples pushed. A dry run reads no credentials and leaves a spool alone.",
+    }
     SPOOL_DIR {
         field: spool_dir: Option<PathBuf>,
         kind: OptionalDirectory,

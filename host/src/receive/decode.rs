@@ -20,9 +20,18 @@ const FRAMED: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
 /// Which message a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     V1,
     V2,
+}
+
+impl From<crate::encode::Protocol> for Protocol {
+    fn from(protocol: crate::encode::Protocol) -> Self {
+        match protocol {
+            crate::encode::Protocol::V1 => Protocol::V1,
+            crate::encode::Protocol::V2 => Protocol::V2,
+        }
+    }
 }
 
 impl Protocol {
@@ -36,7 +45,7 @@ impl Protocol {
 
 /// Why a request can't be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DecodeError {
+pub(crate) enum DecodeError {
     #[error("unsupported Content-Type {0:?}: send application/x-protobuf, for 2.0 with ;proto={MESSAGE_V2}")]
     ContentType(String),
     #[error("remote write {} is not taken here", .0.name())]
@@ -59,9 +68,9 @@ pub(super) enum DecodeError {
 
 /// One request, of either protocol.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Request {
-    pub(super) series: Vec<Series>,
-    pub(super) metadata: Vec<Metadata>,
+pub(crate) struct Request {
+    pub(crate) series: Vec<Series>,
+    pub(crate) metadata: Vec<Metadata>,
     /// What is wrong with the table of symbols, in words.
     pub(super) bad_symbols: Option<String>,
 }
@@ -87,18 +96,18 @@ impl Request {
 
 /// One entry of a request.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// As sent.
-    pub(super) labels: Vec<(String, String)>,
-    pub(super) samples: Vec<Sample>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) samples: Vec<Sample>,
     pub(super) histograms: Vec<Histogram>,
     pub(super) exemplars: Vec<Exemplar>,
 }
 
 #[derive(Debug, PartialEq, Clone, Copy)]
-pub(super) struct Sample {
-    pub(super) value: f64,
-    pub(super) timestamp_ms: i64,
+pub(crate) struct Sample {
+    pub(crate) value: f64,
+    pub(crate) timestamp_ms: i64,
     /// 0 if not told.
     pub(super) start_timestamp_ms: i64,
 }
@@ -119,15 +128,15 @@ pub(super) struct Exemplar {
 }
 
 #[derive(Debug, PartialEq, Clone)]
-pub(super) struct Metadata {
-    pub(super) metric: String,
-    pub(super) kind: String,
-    pub(super) help: String,
-    pub(super) unit: String,
+pub(crate) struct Metadata {
+    pub(crate) metric: String,
+    pub(crate) kind: String,
+    pub(crate) help: String,
+    pub(crate) unit: String,
 }
 
 impl Series {
-    pub(super) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         let metric = self.labels.iter().find(|(name, _)| name == NAME_LABEL);
         let mut labels: Vec<_> =
             self.labels.iter().filter(|(name, value)| name != NAME_LABEL && !value.is_empty()).cloned().collect();
@@ -167,7 +176,7 @@ pub(super) fn protocol(headers: &HeaderMap) -> Result<Protocol, DecodeError> {
 }
 
 /// Unpacks and reads a body.
-pub(super) fn decode(protocol: Protocol, body: &[u8]) -> Result<Request, DecodeError> {
+pub(crate) fn decode(protocol: Protocol, body: &[u8]) -> Result<Request, DecodeError> {
     if body.starts_with(FRAMED) {
         return Err(DecodeError::Framed);
     }

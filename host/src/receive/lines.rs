@@ -1,18 +1,20 @@
-//! Enters: what happened. Leaves: one JSON object a line, floats such that they read back exactly.
+//! Enters: what happened. Leaves: one JSON object a line, or a line for people; floats such that they read back exactly.
 //!
 //! What JSON has no number for is text: `"NaN"`, `"+Inf"`, `"-Inf"`, and `"StaleNaN"` for the marker of an ended series.
 
+use std::fmt;
 use std::io::{self, Write};
 
+use jiff::Timestamp;
 use monitor_proto::STALE_NAN;
 use serde::{Serialize, Serializer};
 
 use super::check::Violation;
-use super::decode::{Metadata, Series};
+use super::decode::{Metadata, Sample, Series};
 use super::table::Key;
 
 /// A float as JSON has it.
-struct Number(f64);
+pub(crate) struct Number(pub(crate) f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -37,7 +39,7 @@ pub(super) fn special(value: f64) -> &'static str {
 }
 
 /// Pairs as a JSON object.
-struct Object<'a>(&'a [(String, String)]);
+pub(crate) struct Object<'a>(pub(crate) &'a [(String, String)]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -197,6 +199,24 @@ pub(super) fn series(
     Ok(())
 }
 
+/// A sample for people: its moment, its series, its value. Control characters are escaped.
+pub(crate) struct Text<'a>(pub(crate) &'a Key, pub(crate) &'a Sample);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Text(key, Sample { value, timestamp_ms, .. }) = self;
+        match Timestamp::from_millisecond(*timestamp_ms) {
+            Ok(moment) => write!(f, "{moment:.3}")?,
+            Err(_) => write!(f, "{timestamp_ms}")?,
+        }
+        match value {
+            // The shortest digits that read back as the same number.
+            value if value.is_finite() => write!(f, "  {key} {value:?}"),
+            value => write!(f, "  {key} {}", special(*value)),
+        }
+    }
+}
+
 /// What a metric was said to mean.
 pub(super) fn metadata(out: &mut dyn Write, request: u64, metadata: &Metadata) -> io::Result<()> {
     let Metadata { metric, kind, help, unit } = metadata;
@@ -211,7 +231,6 @@ pub(super) fn violation(out: &mut dyn Write, request: u64, violation: &Violation
 
 #[cfg(test)]
 mod tests {
-    use super::super::decode::Sample;
     use super::*;
 
     fn value_text(value: f64) -> String {
@@ -244,6 +263,14 @@ mod tests {
             let read: f64 = value_text(value).parse().unwrap();
             assert_eq!(read.to_bits(), value.to_bits(), "{value:e}");
         }
+    }
+
+    #[test]
+    fn a_line_for_people_has_moment_series_and_value() {
+        let key = Key { metric: "m".into(), labels: vec![("a".into(), "x\ny".into())] };
+        let text = |value, timestamp_ms| Text(&key, &Sample { value, timestamp_ms, start_timestamp_ms: 0 }).to_string();
+        assert_eq!(text(23.5, 1_760_000_000_007), r#"2025-10-09T08:53:20.007Z  m{a="x\ny"} 23.5"#);
+        assert_eq!(text(f64::NAN, i64::MAX), r#"9223372036854775807  m{a="x\ny"} NaN"#);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod server;
 
 mod receiver;
 
-mod decode;
+pub(crate) mod decode;
 
 mod check;
 
@@ -19,10 +19,10 @@ mod answer;
 
 mod verdict;
 
-mod table;
+pub(crate) mod table;
 
 // What is seen of it.
-mod lines;
+pub(crate) mod lines;
 mod view;
 
 use std::io::{self, BufWriter, IsTerminal, Write};

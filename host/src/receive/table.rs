@@ -12,10 +12,10 @@ const RATE_SPAN_MS: i64 = 10_000;
 
 /// A series: ordered by metric first, so that a table lists together what belongs together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
-    pub(super) metric: String,
+pub(crate) struct Key {
+    pub(crate) metric: String,
     /// Sorted, without `__name__` and without empty values.
-    pub(super) labels: Vec<(String, String)>,
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 impl Key {

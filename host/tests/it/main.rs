@@ -39,7 +39,9 @@ mod spool;
 mod workers;
 
 // What a plugin is and does.
+mod check;
 mod compat;
+mod dry;
 mod loading;
 mod markers;
 mod order;

@@ -275,6 +275,12 @@ pub(super) fn cases() -> Vec<Case> {
             bad: &["abc", "-1", "0", "NaN", "1e9", LONG],
         },
         Case {
+            name: "DRY_RUN",
+            field: |c| c.dry_run.to_string(),
+            good: &[("1", "true"), ("0", "false")],
+            bad: &["abc", "-1", "NaN", "2", LONG],
+        },
+        Case {
             name: "SPOOL_DIR",
             field: |c| format!("{:?}", c.spool_dir),
             good: &[("/var/spool/x", r#"Some("/var/spool/x")"#)],

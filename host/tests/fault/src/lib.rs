@@ -30,6 +30,8 @@ struct Fault {
     end_after: u64,
     /// After so many readings, the first series gets no more samples; its handle is kept.
     silent_after: u64,
+    /// So many threads are started, and neither told to end nor waited for.
+    threads: usize,
 }
 
 impl MonitorImpl for Fault {
@@ -40,6 +42,7 @@ impl MonitorImpl for Fault {
         match setting("FAULT_NEW").choice("run", &BEHAVIOURS)? {
             "error" => return Err(Error::new("FAULT_NEW asked for an error: there is no sensor")),
             "panic" => panic!("FAULT_NEW asked for a panic"),
+            "ignore-stop" => ignore_stop(),
             _ => {}
         }
         let offsets = setting("FAULT_OFFSETS_MS").text("0")?;
@@ -56,10 +59,14 @@ impl MonitorImpl for Fault {
                 .seconds(Duration::ZERO, Duration::ZERO..=Duration::MAX / 2)?,
             end_after: setting("FAULT_END_AFTER").number(0, 0..=u64::MAX)?,
             silent_after: setting("FAULT_SILENT_AFTER").number(u64::MAX, 0..=u64::MAX)?,
+            threads: setting("FAULT_THREADS").number(0, 0..=100)?,
         })
     }
 
     fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
+        for _ in 0..self.threads {
+            std::thread::Builder::new().name("fault-left".into()).spawn(ignore_stop)?;
+        }
         let mut moment = 0;
         for (number, _) in (1..).zip(stop.every(scrape_interval)) {
             let offset = self.offsets_ms[(number - 1) as usize % self.offsets_ms.len()];

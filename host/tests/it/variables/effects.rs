@@ -25,6 +25,7 @@ effects! {
     REMOTE_WRITE_TIMEOUT_S: a_request_without_an_answer_is_repeated_after_it,
     MAX_RETRY_BATCHES: no_more_batches_wait,
     MAX_RETRY_BYTES: no_more_bytes_wait,
+    DRY_RUN: samples_are_printed_instead,
     SHUTDOWN_TIMEOUT_S: the_end_comes_by_then,
     LOG_LEVEL: less_severe_lines_are_left_out,
     LOG_FORMAT: lines_are_for_people_or_json,
@@ -254,6 +255,20 @@ fn no_more_bytes_wait() {
     let smallest = sink.requests().iter().map(|request| request.bytes).min().expect("a request");
     let waited = last(&host, "given up").json["batches"].as_u64().expect("a number of batches");
     assert!(waited > 0 && waited * smallest <= BOUND, "{waited} batches of {smallest} bytes or more");
+}
+
+fn samples_are_printed_instead() {
+    for (dry, printed) in [("1", true), ("0", false), ("", false)] {
+        let sink = Sink::start();
+        let host = pushing_to(&sink).env("DRY_RUN", dry).spawn();
+        if printed {
+            host.wait_for_output(|line| line.contains("fault_number"), SOON);
+        } else {
+            sink.wait_samples(1, SOON);
+        }
+        stop(&host);
+        assert_eq!((host.output().is_empty(), sink.requests().is_empty()), (!printed, printed), "{dry:?}");
+    }
 }
 
 fn the_end_comes_by_then() {

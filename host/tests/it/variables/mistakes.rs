@@ -48,6 +48,7 @@ const BAD: &[(&str, &[&[u8]])] = &[
     ("REMOTE_WRITE_TIMEOUT_S", SECONDS),
     ("MAX_RETRY_BATCHES", COUNT),
     ("MAX_RETRY_BYTES", COUNT),
+    ("DRY_RUN", CHOICE),
     ("SPOOL_DIR", PATH),
     ("SPOOL_MAX_BYTES", &[b"abc", b"-1", b"0", b"1048575", b"1KiB", b"1GB", HUGE, b"NaN", b"\xff"]),
     ("SPOOL_MAX_AGE_S", SECONDS),
