@@ -55,6 +55,8 @@ mod sender;
 mod series;
 mod settings;
 mod stop;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::time::Duration;
 
