@@ -38,6 +38,7 @@ mod spool;
 mod workers;
 
 // What a plugin is and does.
+mod authors;
 mod compat;
 mod loading;
 mod markers;
