@@ -56,10 +56,11 @@ RUN find . -path ./target -prune -o -type f -exec touch {} + \
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1-bookworm AS crates
 WORKDIR /opt/monitor/plugin-api
 COPY plugin-api .
-RUN cargo fetch && rm -rf "$CARGO_HOME/registry/src"
+# Whoever compiles in the sdk may be another user, and needs other crates as well.
+RUN cargo fetch && rm -rf "$CARGO_HOME/registry/src" && chmod -R a+w "$CARGO_HOME/registry"
 
-# What plugins are compiled in: the Debian that the runtime image is made of, so that its GLIBC always fits, and the
-# API that its host speaks.   monitor-plugin-api = { path = "/opt/monitor/plugin-api" }
+# What plugins are compiled in: the Debian that the runtime image is made of, so that its GLIBC always fits, the API that
+# its host speaks (monitor-plugin-api = { path = "/opt/monitor/plugin-api" }), and a plugin to start from.
 FROM docker.io/library/rust:1-bookworm AS sdk
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -71,6 +72,7 @@ LABEL org.opencontainers.image.title="monitor-host sdk" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=crates /usr/local/cargo/registry /usr/local/cargo/registry
 COPY plugin-api /opt/monitor/plugin-api
+COPY plugins/template /opt/monitor/template
 WORKDIR /plugin
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS runtime

@@ -32,7 +32,7 @@ extern "C" fn root_module<T: MonitorImpl>() -> RootModuleResult {
     __call_root_module_loader(|| PluginModule { create: create::<T> }.leak_into_prefix())
 }
 
-extern "C" fn create<T: MonitorImpl>(host: HostBox) -> RResult<MonitorBox, AbiError> {
+pub(crate) extern "C" fn create<T: MonitorImpl>(host: HostBox) -> RResult<MonitorBox, AbiError> {
     let made = guarded(|| {
         let host = Arc::new(host);
         log::connect(&host);

@@ -41,7 +41,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build it with `crate-type = ["cdylib"]`, and point MONITOR_IMPL_PATH at the library.
+//! Build it with `crate-type = ["cdylib"]`, and point MONITOR_IMPL_PATH at the library. The feature `testing` has a host
+//! in memory, for its tests.
 
 pub mod abi;
 mod error;
@@ -55,6 +56,8 @@ mod sender;
 mod series;
 mod settings;
 mod stop;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! Enters: a variable's name, default, unit and bounds. Leaves: a typed value, or one line that names the variable,
 //! what it holds and what it may hold. An empty variable is an unset one.
 
+use std::ffi::OsString;
 use std::fmt::{Debug, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -30,7 +31,7 @@ pub struct Setting {
 /// # }
 /// ```
 pub fn setting(name: &'static str) -> Setting {
-    let text = match std::env::var_os(name).map(std::ffi::OsString::into_string) {
+    let text = match variable(name).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(text)) => Ok(Some(text)),
         Some(Err(_)) => Err(Error::new(format!("{name}: not UTF-8"))),
@@ -106,7 +107,7 @@ impl Setting {
     /// The file can't be read, or both variables are set.
     pub fn secret(self) -> Result<Option<String>, Error> {
         let file_name = format!("{}_FILE", self.name);
-        let file = std::env::var_os(&file_name).filter(|file| !file.is_empty());
+        let file = variable(&file_name).filter(|file| !file.is_empty());
         match (self.text?, file) {
             (Some(_), Some(_)) => {
                 Err(Error::new(format!("{} and {file_name} are both set: unset one of them", self.name)))
@@ -126,6 +127,29 @@ impl Setting {
         let shown: String = text.chars().take(80).collect();
         Error::new(format!("{}={shown:?}: not understood; {what_to_do}", self.name))
     }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    #[cfg(feature = "testing")]
+    if let Some(given) = GIVEN.with_borrow(Option::clone) {
+        return given.get(name).map(OsString::from);
+    }
+    std::env::var_os(name)
+}
+
+/// What a test gives to a plugin in place of the environment.
+#[cfg(feature = "testing")]
+pub(crate) type Given = std::sync::Arc<std::collections::BTreeMap<String, String>>;
+
+#[cfg(feature = "testing")]
+thread_local! {
+    static GIVEN: std::cell::RefCell<Option<Given>> = const { std::cell::RefCell::new(None) };
+}
+
+/// From now on, settings on this thread come from `given`; `None`: from the environment. Returns what was before.
+#[cfg(feature = "testing")]
+pub(crate) fn replace_given(given: Option<Given>) -> Option<Given> {
+    GIVEN.replace(given)
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod workers;
 
 // What a plugin is and does.
 mod check;
+mod authors;
 mod compat;
 mod dry;
 mod loading;

@@ -1,4 +1,4 @@
-//! Power-like series that no sensor measured: what runs when no other plugin is given, and the file to copy.
+//! Power-like series that no sensor measured: what runs when no other plugin is given.
 //!
 //! DUMMY_SERIES (5) says how many series, DUMMY_FORM how they are sent: `series` (registered once, then 24 bytes a
 //! sample), `records` (names and labels with each sample) or `json` (the same as text).
