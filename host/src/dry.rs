@@ -4,6 +4,9 @@
 //! pushed; a batch that is printed is delivered, because the terminal is the receiver. When nobody reads standard output
 //! any more, what is left is dropped as `shutdown`, and whoever runs this is told.
 //!
+//! A reader that is there and does not read holds the run, at its end too, as it holds any program that prints: the second
+//! signal ends it.
+//!
 //! Never: opens a socket; changes a batch.
 
 use std::io::{self, BufWriter, Write};
