@@ -39,8 +39,8 @@ mod spool;
 mod workers;
 
 // What a plugin is and does.
-mod check;
 mod authors;
+mod check;
 mod compat;
 mod dry;
 mod loading;
