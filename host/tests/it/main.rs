@@ -7,6 +7,7 @@ mod faults;
 mod http;
 mod process;
 mod push;
+mod rapl;
 mod stub;
 mod watch;
 
