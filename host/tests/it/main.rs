@@ -49,6 +49,9 @@ mod order;
 mod telling;
 mod unread;
 
+// What sensors give.
+mod rapl;
+
 // What an operator sets.
 mod access;
 mod variables;

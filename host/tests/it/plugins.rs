@@ -14,9 +14,9 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 /// All that are ever asked for, so that one build makes them.
-const PACKAGES: [&str; 2] = ["monitor-dummy", "monitor-fault"];
+const PACKAGES: [&str; 3] = ["monitor-dummy", "monitor-fault", "monitor-rapl"];
 
-/// The shared library of one of the plugin packages, `monitor-dummy` or `monitor-fault`.
+/// The shared library of one of these packages.
 pub(crate) fn so(package: &str) -> &'static Path {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
