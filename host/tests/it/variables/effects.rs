@@ -245,6 +245,7 @@ fn no_more_batches_wait() {
 
 fn no_more_bytes_wait() {
     const BOUND: u64 = 600;
+    const ONE_SAMPLE: u64 = 60;
     let sink = Sink::start();
     fail_for_good(&sink);
     let host = pushing_to(&sink).env("PUSH_INTERVAL_S", "0.1").env("SHUTDOWN_TIMEOUT_S", "0.5");
@@ -252,7 +253,8 @@ fn no_more_bytes_wait() {
     host.wait_for_log(is_overflow, SOON);
     let ledger = stop(&host);
     assert!(ledger.dropped_as("retry_overflow") > 0, "{ledger:?}");
-    let smallest = sink.requests().iter().map(|request| request.bytes).min().expect("a request");
+    // What waits was perhaps never sent: a batch takes so much even with one sample, as a starved machine makes them.
+    let smallest = sink.requests().iter().map(|request| request.bytes).min().expect("a request").min(ONE_SAMPLE);
     let waited = last(&host, "given up").json["batches"].as_u64().expect("a number of batches");
     assert!(waited > 0 && waited * smallest <= BOUND, "{waited} batches of {smallest} bytes or more");
 }
