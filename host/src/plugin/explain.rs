@@ -47,7 +47,9 @@ pub(super) fn loader(error: &LibraryError) -> String {
             format!("its loader failed: {}", first_line(&error.to_string()))
         }
         LibraryError::InvalidAbiHeader(_) => {
-            format!("has a loader of another abi_stable; rebuild it with the monitor-plugin-api {API_VERSION} of this host")
+            format!(
+                "has a loader of another abi_stable; rebuild it with the monitor-plugin-api {API_VERSION} of this host"
+            )
         }
         other => format!("can't be loaded: {}; {}", first_line(&other.to_string()), rebuild()),
     }
@@ -101,9 +103,7 @@ fn difference(one: &AbiInstability) -> (&'static str, String, String) {
         }
         Ai::FnLifetimeMismatch(pair) => both!("the function's lifetimes", pair),
         Ai::FnQualifierMismatch(pair) => both!("the kind of function", pair),
-        Ai::MismatchedPrimitive(pair) => {
-            ("the type", format!("{:?}", pair.expected), format!("{:?}", pair.found))
-        }
+        Ai::MismatchedPrimitive(pair) => ("the type", format!("{:?}", pair.expected), format!("{:?}", pair.found)),
         Ai::TLDataDiscriminant(pair) => {
             ("the kind of type", format!("{:?}", pair.expected), format!("{:?}", pair.found))
         }

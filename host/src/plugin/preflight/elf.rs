@@ -144,9 +144,8 @@ impl<'a, S: Source + ?Sized> Library<'a, S> {
             rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
         };
         let symbols = self.content(table)?;
-        let symbol = symbols
-            .chunks_exact(SYMBOL)
-            .find(|symbol| number::<2>(symbol, 6) != 0 && named(number::<4>(symbol, 0)))?;
+        let symbol =
+            symbols.chunks_exact(SYMBOL).find(|symbol| number::<2>(symbol, 6) != 0 && named(number::<4>(symbol, 0)))?;
         let section = self.sections.get(number::<2>(symbol, 6) as usize)?;
         let within = number::<8>(symbol, 8).checked_sub(section.address)?;
         let left = section.size.checked_sub(within)?;
@@ -188,8 +187,11 @@ impl<'a, S: Source + ?Sized> Library<'a, S> {
             let fits = match elf::ProgramType(segment.kind) {
                 elf::PT_LOAD | elf::PT_GNU_STACK => true,
                 elf::PT_TLS => self.is_thread_local_image(segment),
-                elf::PT_GNU_RELRO => placed(segment.address, segment.size, offset)
-                    .is_some_and(|loaded| loaded.flags & u64::from(elf::PF_W.0) != 0),
+                // It goes on to the end of a page, of 64 KiB at most, in the file too by some tools.
+                elf::PT_GNU_RELRO => placed(segment.address, 0, offset).is_some_and(|loaded| {
+                    let writable = loaded.flags & u64::from(elf::PF_W.0) != 0;
+                    writable && segment.end() <= loaded.end().saturating_add(0xffff)
+                }),
                 _ => placed(segment.address, segment.file_size, offset).is_some(),
             };
             if !fits {
@@ -224,7 +226,9 @@ impl<'a, S: Source + ?Sized> Library<'a, S> {
             let end = relro.end() & !0xfff;
             let mut changing = self.sections.iter().filter(changing);
             changing.any(|section| {
-                section.size > 0 && section.address < end && section.address.saturating_add(section.size) > relro.address
+                section.size > 0
+                    && section.address < end
+                    && section.address.saturating_add(section.size) > relro.address
             })
         });
         if overlap { Err(contradiction("its program headers and its sections disagree")) } else { Ok(()) }

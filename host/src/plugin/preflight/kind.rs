@@ -9,9 +9,10 @@ pub(super) fn of(bytes: &[u8]) -> &'static str {
         [b'M', b'Z', ..] => "a Windows library or program",
         [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, ..] => "a macOS library or program",
         [b'#', b'!', ..] => "a script",
-        [0x1f, 0x8b, ..] | [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', b'Z', ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            "a compressed file (unpack it)"
-        }
+        [0x1f, 0x8b, ..]
+        | [b'B', b'Z', b'h', ..]
+        | [0xfd, b'7', b'z', b'X', b'Z', ..]
+        | [0x28, 0xb5, 0x2f, 0xfd, ..] => "a compressed file (unpack it)",
         [b'P', b'K', 3 | 5, ..] => "a zip archive (unpack it)",
         _ if bytes.get(257..262) == Some(b"ustar") => "a tar archive (unpack it)",
         [b'B', b'C', 0xc0, 0xde, ..] => "LLVM bitcode",
