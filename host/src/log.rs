@@ -12,9 +12,11 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+mod bucket;
 mod limit;
 mod line;
 
+pub use self::bucket::{Bucket, Verdict};
 pub use self::limit::Limit;
 
 /// The least severe events that are shown. `CRITICAL` of the original is [`Level::Error`]: `tracing` knows none above it.

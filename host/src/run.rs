@@ -124,9 +124,12 @@ fn refuse(error: &StartError) -> ExitCode {
         _ => tracing::error!("{error}"),
     }
     match error {
-        StartError::Plugin(LoadError { detail, .. }) => {
+        StartError::Plugin(LoadError { detail, backtrace, .. }) => {
             if !detail.is_empty() {
                 tracing::debug!("{detail}");
+            }
+            if !backtrace.is_empty() {
+                tracing::error!("backtrace: {backtrace}");
             }
             NO_PLUGIN.into()
         }

@@ -62,15 +62,31 @@ pub(super) fn layout(errors: &AbiInstabilityErrors, swapped: bool) -> String {
     let Some(error) = found.max_by_key(|error| error.stack_trace.len()) else {
         return format!("its types do not fit this host's; {}", rebuild());
     };
-    let outermost = first_line(&errors.interface.full_type().to_string());
-    let names = error.stack_trace.iter().map(|step| match &step.expected {
-        TLFieldOrFunction::Field(field) => field.name().to_owned(),
-        TLFieldOrFunction::Function(function) => format!("{}()", function.name),
-    });
-    let place = std::iter::once(outermost).chain(names).collect::<Vec<_>>().join(".");
+    let steps: Vec<&TLFieldOrFunction> = error.stack_trace.iter().map(|step| &step.expected).collect();
+    let place = place(&errors.interface.full_type().to_string(), &steps);
     let (what, expected, found) = difference(&error.errs[0]);
     let (ours, theirs) = if swapped { (found, expected) } else { (expected, found) };
     format!("its types do not fit this host's: at {place}, {what} is {ours} here and {theirs} there; {}", rebuild())
+}
+
+/// The innermost type with its field, and the function that leads there; the way to it can have twenty steps.
+fn place(outermost: &str, steps: &[&TLFieldOrFunction]) -> String {
+    let of = |step: &TLFieldOrFunction| match step {
+        TLFieldOrFunction::Field(field) => first_line(&field.layout().full_type().to_string()),
+        TLFieldOrFunction::Function(function) => function.name.to_string(),
+    };
+    let [.., last] = steps else { return first_line(outermost) };
+    let owner = steps.len().checked_sub(2).map_or_else(|| first_line(outermost), |before| of(steps[before]));
+    let name = match last {
+        TLFieldOrFunction::Field(field) => field.name(),
+        TLFieldOrFunction::Function(function) => function.name.as_str(),
+    };
+    let through = steps[..steps.len() - 1].iter().rev().find_map(|step| match step {
+        TLFieldOrFunction::Function(function) => Some(function.name.as_str()),
+        TLFieldOrFunction::Field(_) => None,
+    });
+    let through = through.filter(|through| *through != owner).map(|through| format!(" (in {through})"));
+    format!("{owner}.{name}{}", through.unwrap_or_default())
 }
 
 fn rebuild() -> String {

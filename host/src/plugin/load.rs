@@ -22,6 +22,7 @@ use monitor_plugin_api::abi::{AbiError, MonitorBox, PluginModuleRef, RawQueueSta
 use monitor_plugin_api::manifest::Manifest;
 
 use super::boundary::{self, HostSettings};
+use super::log::PluginLog;
 use super::{LoadError, explain, preflight};
 use crate::intake::Intake;
 
@@ -109,10 +110,14 @@ impl Library {
     /// # Errors
     /// What `new()` said.
     pub fn create(&self, path: &Path, intake: Arc<Intake>, settings: HostSettings) -> Result<Plugin, LoadError> {
-        match self.module.create()(boundary::host(intake, settings)) {
-            ROk(monitor) => Ok(Plugin { monitor }),
-            RErr(error) => Err(LoadError::new(path, format_args!("the plugin can't start: {}", error.message))
-                .detail(error.detail.into_string())),
+        let log = Arc::new(PluginLog::new());
+        match self.module.create()(boundary::host(intake, settings, Arc::clone(&log))) {
+            ROk(monitor) => Ok(Plugin { monitor, log }),
+            RErr(error) => {
+                log.finish();
+                let refused = LoadError::new(path, format_args!("the plugin can't start: {}", error.message));
+                Err(LoadError { backtrace: error.detail.into_string(), ..refused })
+            }
         }
     }
 }
@@ -158,6 +163,7 @@ impl WorkerError {
 /// A plugin that is ready to run.
 pub struct Plugin {
     monitor: MonitorBox,
+    log: Arc<PluginLog>,
 }
 
 impl fmt::Debug for Plugin {
@@ -189,6 +195,11 @@ impl Plugin {
             Worker::GetPower => worker::GET_POWER,
             Worker::ProcessData => worker::PROCESS_DATA,
         });
+    }
+
+    /// Tells how much of its log was left out and not told yet.
+    pub fn finish_log(&self) {
+        self.log.finish();
     }
 
     /// The books of its raw queue, in items.

@@ -4,7 +4,9 @@
 pub(super) fn of(bytes: &[u8]) -> &'static str {
     match bytes {
         [] => "an empty file",
-        [b'!', b'<', b'a', b'r', b'c', b'h' | b't', ..] => "an archive (a static library?)",
+        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] | [b'!', b'<', b't', b'h', b'i', b'n', b'>', ..] => {
+            "an archive (a static library?)"
+        }
         [0, b'a', b's', b'm', ..] => "WebAssembly",
         [b'M', b'Z', ..] => "a Windows library or program",
         [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, ..] => "a macOS library or program",

@@ -111,8 +111,9 @@ fn workspace(edition: Edition) -> PathBuf {
         members.push(format!("{:?}", cell.package()));
     }
     let manifest = format!(
-        "[workspace]\nresolver = \"3\"\nmembers = [{}]\nexclude = [\"api\"]\n\n{}\n{}",
+        "[workspace]\nresolver = \"3\"\nmembers = [{}]\nexclude = [{:?}]\n\n{}\n{}",
         members.join(", "),
+        api_folder(edition),
         section("Cargo.toml", "workspace.dependencies"),
         section("Cargo.toml", "profile.dev"),
     );
@@ -121,6 +122,11 @@ fn workspace(edition: Edition) -> PathBuf {
     let lock = fs::read_to_string(repository().join("Cargo.lock")).expect("the workspace has a lock file");
     write(&root.join("Cargo.lock"), &lock);
     root
+}
+
+/// Named after the edition: cargo tells packages of one name and version apart by their path within the workspace.
+fn api_folder(edition: Edition) -> String {
+    format!("api-{}", edition.name())
 }
 
 fn write_api(root: &Path, edition: Edition) {
@@ -137,7 +143,7 @@ fn write_api(root: &Path, edition: Edition) {
     }
     edition.apply(&mut files);
     for (file, text) in files {
-        write(&root.join("api").join(file), &text);
+        write(&root.join(api_folder(edition)).join(file), &text);
     }
 }
 
@@ -152,7 +158,7 @@ fn write_plugin(root: &Path, cell: &Cell) {
          crate-type = [\"cdylib\"]\n\n{}",
         cell.package(),
         if cell.kind == Kind::Allocator { "\"lib.rs\"".to_owned() } else { format!("{source:?}") },
-        dependencies.replace(ours, "monitor-plugin-api = { path = \"../api\" }"),
+        dependencies.replace(ours, &format!("monitor-plugin-api = {{ path = \"../{}\" }}", api_folder(cell.edition))),
     );
     write(&folder.join("Cargo.toml"), &manifest);
     if cell.kind == Kind::Allocator {

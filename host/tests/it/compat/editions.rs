@@ -89,7 +89,12 @@ impl Edition {
             }
             Edition::Panicking => {
                 let from = "|| PluginModule { create: create::<T> }.leak_into_prefix()";
-                replace(files, "src/glue.rs", from, "|| -> PluginModuleRef { panic!(\"as the test asked\") }");
+                replace(
+                    files,
+                    "src/glue.rs",
+                    from,
+                    "|| match std::env::args().count() {\n        0 => PluginModule { create: create::<T> }.leak_into_prefix(),\n        _ => panic!(\"as the test asked\"),\n    }",
+                );
             }
         }
     }

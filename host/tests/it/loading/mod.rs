@@ -1,4 +1,11 @@
 //! What can't be the plugin: exit status 3, one line that says which file, what is wrong and what to do.
+//!
+//! The libraries are damaged copies of real ones, or made by `made`; nothing of them may run before they are known to be
+//! plugins.
+
+mod damaged;
+mod linked;
+mod made;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::faults::{LONG, NOWHERE, host, lines};
-use crate::host::Host;
+use crate::host::{Host, Line, Running};
 use crate::plugins;
 
 /// A file that the host must refuse, in a folder of the test's own.
@@ -27,15 +34,38 @@ impl Files {
 /// The host ends by itself, with 3, after one line about this file.
 #[track_caller]
 fn assert_refused(path: &Path, says: &str) {
-    let running = Host::new().env("MONITOR_IMPL_PATH", path).env("REMOTE_WRITE_URL", NOWHERE).spawn();
-    // A signal would leave no code.
-    assert_eq!(running.wait(LONG).code(), Some(3), "{}: {}", path.display(), running.log_text());
+    let running = refused(path);
     let log = running.log();
     assert_eq!(log.len(), 1, "{}", running.log_text());
+    assert_says(&running, &log[0], path, says);
+}
+
+/// As [`assert_refused`], of a library that has been opened: it may have written to stderr by itself.
+#[track_caller]
+fn assert_refused_after_opening(path: &Path, says: &str) {
+    let running = refused(path);
+    let told = lines(&running, "ERROR");
+    assert_eq!(told.len(), 1, "{}", running.log_text());
+    assert_says(&running, &told[0], path, says);
+}
+
+/// The host, ended with 3: a signal would leave no code.
+#[track_caller]
+fn refused(path: &Path) -> Running {
+    let host = Host::new().env("MONITOR_IMPL_PATH", path).env("REMOTE_WRITE_URL", NOWHERE);
+    // Whatever gets that far ends there.
+    let running = host.env("FAULT_NEW", "error").spawn();
+    assert_eq!(running.wait(LONG).code(), Some(3), "{}: {}", path.display(), running.log_text());
+    running
+}
+
+#[track_caller]
+fn assert_says(running: &Running, line: &Line, path: &Path, says: &str) {
     let begins = format!("{}: ", path.display());
-    let message = log[0].message();
-    assert!(log[0].level() == "ERROR" && message.starts_with(&begins) && message.contains(says), "{says}: {message}");
-    assert!(message.len() < begins.len() + 300 && !message.contains('\n'), "{message}");
+    let message = line.message();
+    assert!(line.level() == "ERROR" && message.starts_with(&begins) && message.contains(says), "{says}: {message}");
+    // The path once more, where a command is given.
+    assert!(message.len() < 2 * begins.len() + 400 && !message.contains('\n'), "{message}");
     assert_eq!(running.output(), [""; 0]);
 }
 
@@ -50,7 +80,13 @@ fn what_is_no_library() {
     assert_refused(&files.file("text.so", b"to be built\n"), "text");
     assert_refused(&files.file("script.so", b"#!/bin/sh\nexit\n"), "a script");
     assert_refused(&files.file("archive.so", b"!<arch>\n/ 0"), "an archive");
-    assert_refused(&files.file("noise.so", &[0xab; 5000]), "is not a shared library");
+    assert_refused(&files.file("wasm.so", b"\0asm\x01\0\0\0"), "WebAssembly");
+    assert_refused(&files.file("windows.so", b"MZ\x90\0"), "a Windows library");
+    assert_refused(&files.file("macos.so", b"\xcf\xfa\xed\xfe\x07"), "a macOS library");
+    assert_refused(&files.file("packed.so", b"\x1f\x8b\x08\0"), "a compressed file (unpack it)");
+    assert_refused(&files.file("zip.so", b"PK\x03\x04"), "a zip archive (unpack it)");
+    assert_refused(&files.file("zeros.so", &[0; 5000]), "a file of zeros");
+    assert_refused(&files.file("noise.so", &[0xab; 5000]), "is not a shared library but something else");
     assert_refused(&files.file("name.so", b"\x7fELF"), "is cut short");
 }
 
@@ -66,37 +102,7 @@ fn what_is_another_library() {
         assert_refused(Path::new(library), "is a library but no plugin");
     }
     // Position-independent programs look like libraries.
-    assert_refused(Path::new(env!("CARGO_BIN_EXE_monitor-host")), "no plugin");
-}
-
-#[test]
-fn a_plugin_that_is_cut_short() {
-    let files = Files::new();
-    let whole = fs::read(plugins::so("monitor-dummy")).unwrap();
-    let length = whole.len();
-    let some = [5, 16, 63, 64, 65, 200, 4096, 4097];
-    let shares = (1..16).map(|sixteenths| length / 16 * sixteenths);
-    for length in some.into_iter().chain(shares).chain([length - 4096, length - 64, length - 1]) {
-        let path = files.file("short.so", &whole[..length]);
-        assert_refused(&path, "is cut short or damaged: copy or build it again");
-        fs::remove_file(path).unwrap();
-    }
-}
-
-#[test]
-fn a_plugin_for_another_machine() {
-    let files = Files::new();
-    let whole = fs::read(plugins::so("monitor-dummy")).unwrap();
-    let other = |at: usize, byte: u8| {
-        let mut bytes = whole.clone();
-        bytes[at] = byte;
-        files.file("other.so", &bytes)
-    };
-    // The ELF header has the class at 4, the byte order at 5, the type at 16 and the machine at 18: 243 is RISC-V.
-    assert_refused(&other(18, 243), "is for another machine (ELF machine 243)");
-    assert_refused(&other(4, 1), "is a 32-bit library");
-    assert_refused(&other(5, 2), "is for another machine");
-    assert_refused(&other(16, 1), "is not a shared library");
+    assert_refused(Path::new(env!("CARGO_BIN_EXE_monitor-host")), "is not a shared library but a program");
 }
 
 #[test]
