@@ -88,6 +88,12 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
         rustc = manifest.rustc,
         "plugin"
     );
+    if manifest.panic == "abort" {
+        tracing::warn!(
+            "the plugin was built with panic = \"abort\": a panic in it ends this process at once, and what waits in \
+             memory is lost with it"
+        );
+    }
     if chosen.is_dummy {
         tracing::warn!(
             "MONITOR_IMPL_PATH is not set and no libmonitor_impl.so lies beside this program: \

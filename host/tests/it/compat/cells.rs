@@ -46,7 +46,9 @@ impl Cell {
     }
 
     fn package(&self) -> String {
-        let toolchain = self.toolchain.as_deref().map(|name| format!("-{}", name.replace('.', "-")));
+        // `1.95.0-x86_64-…` becomes `1-95-0`: a library is named after its package, with underscores.
+        let version = self.toolchain.as_deref().and_then(|name| name.split('-').next());
+        let toolchain = version.map(|version| format!("-{}", version.replace('.', "-")));
         format!("plugin-{}-{:?}{}", self.edition.name(), self.kind, toolchain.unwrap_or_default()).to_lowercase()
     }
 

@@ -67,6 +67,8 @@ fn runs_and_delivers(cell: &Cell) {
     } else {
         assert_all_arrived(&running, &sink);
     }
+    let warned = lines(&running, "WARNING").iter().any(|line| line.message().contains("built with panic = \"abort\""));
+    assert_eq!(warned, cell.kind == Kind::Abort, "{}", running.log_text());
     if cell.edition == Edition::Newer {
         assert_eq!(wait_for_text(&running, "the newer plugin asked").field("fields"), "got=11");
     }

@@ -152,3 +152,30 @@ fn no_flipped_byte_of_a_header_kills_the_host() {
     }
     assert!(told > 64, "{told} of 128 were told");
 }
+
+/// The look at a file alone, many times: whatever stands in its tables, it ends, and soon.
+#[test]
+fn no_bytes_in_any_table_make_the_look_at_a_file_fail() {
+    let whole = fs::read(plugins::so("monitor-fault")).unwrap();
+    let sections = number(&whole, 40, 8)..whole.len();
+    let mut seeded = Seeded::new(3);
+    // The header and what the loader reads lie at the front, the sections at the end.
+    let mut refused = 0;
+    for round in 0..600 {
+        let mut bytes = whole.clone();
+        for _ in 0..=seeded.below(4) {
+            let at = match round % 3 {
+                0 => seeded.below(64 + 20 * 56),
+                1 => seeded.below(16 << 10),
+                _ => sections.start + seeded.below(sections.len()),
+            };
+            let value = [0, 0xff, 0x80, seeded.below(256) as u8][seeded.below(4)];
+            bytes[at] = value;
+        }
+        if let Err(line) = monitor_host::plugin::inspect_bytes(&bytes) {
+            assert!(!line.is_empty() && line.len() < 400 && !line.contains('\n'), "{line}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 200, "{refused} of 600");
+}

@@ -8,7 +8,9 @@ mod linked;
 mod made;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -52,7 +54,13 @@ fn assert_refused_after_opening(path: &Path, says: &str) {
 /// The host, ended with 3: a signal would leave no code.
 #[track_caller]
 fn refused(path: &Path) -> Running {
-    let host = Host::new().env("MONITOR_IMPL_PATH", path).env("REMOTE_WRITE_URL", NOWHERE);
+    refused_by(Host::new(), path)
+}
+
+/// As [`refused`], however the host is started.
+#[track_caller]
+fn refused_by(host: Host, path: &Path) -> Running {
+    let host = host.env("MONITOR_IMPL_PATH", path).env("REMOTE_WRITE_URL", NOWHERE);
     // Whatever gets that far ends there.
     let running = host.env("FAULT_NEW", "error").spawn();
     assert_eq!(running.wait(LONG).code(), Some(3), "{}: {}", path.display(), running.log_text());
@@ -91,6 +99,29 @@ fn what_is_no_library() {
 }
 
 #[test]
+fn what_may_not_be_read() {
+    let files = Files::new();
+    let path = files.file("secret.so", b"\x7fELF");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("the file is ours");
+    let without = "setpriv --bounding-set=-dac_override,-dac_read_search";
+    let may_read = |command: &str| {
+        let script = format!("{command} cat {}", path.display());
+        Command::new("sh").args(["-c", &script]).output().is_ok_and(|output| output.status.success())
+    };
+    // Root may read everything, unless that is taken away.
+    let running = if !may_read("") {
+        refused(&path)
+    } else if Command::new("setpriv").arg("--version").output().is_ok() && !may_read(without) {
+        refused_by(Host::by_shell(&format!("exec {without} \"$0\"")), &path)
+    } else {
+        return eprintln!("SKIPPED: this is root, and no setpriv takes its rights away");
+    };
+    let log = running.log();
+    assert_eq!(log.len(), 1, "{}", running.log_text());
+    assert_says(&running, &log[0], &path, "can't be read: Permission denied (os error 13); let the user that runs");
+}
+
+#[test]
 fn what_is_another_library() {
     // Libraries that this process has mapped itself exist, whatever the system.
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
@@ -116,6 +147,18 @@ fn a_plugin_that_can_not_start() {
         assert_eq!(told.len(), 1, "{}", running.log_text());
         let message = told[0].message();
         assert!(message.starts_with(&format!("{}: ", path.display())) && message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn a_panic_in_new_comes_with_a_backtrace_where_one_was_asked_for() {
+    for (asked, told) in [("1", 1), ("0", 0)] {
+        let running = host(NOWHERE).env("FAULT_NEW", "panic").env("RUST_BACKTRACE", asked).spawn();
+        assert_eq!(running.wait(LONG).code(), Some(3), "{}", running.log_text());
+        let backtraces = lines(&running, "ERROR").into_iter().filter(|line| line.message().starts_with("backtrace: "));
+        let backtraces: Vec<_> = backtraces.collect();
+        assert_eq!(backtraces.len(), told, "{}", running.log_text());
+        assert!(backtraces.iter().all(|line| line.message().contains("fault/src/lib.rs")), "{}", running.log_text());
     }
 }
 
