@@ -6,6 +6,7 @@
 //! Never: runs anything of the file; trusts a number in it; holds more of it than a few tables. The file can still change
 //! before it is opened.
 
+mod agree;
 mod elf;
 mod glibc;
 mod kind;

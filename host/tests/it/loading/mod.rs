@@ -102,7 +102,7 @@ fn what_is_no_library() {
 fn what_may_not_be_read() {
     let files = Files::new();
     let path = files.file("secret.so", b"\x7fELF");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("the file is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).expect("the file is ours");
     let without = "setpriv --bounding-set=-dac_override,-dac_read_search";
     let may_read = |command: &str| {
         let script = format!("{command} cat {}", path.display());
