@@ -41,18 +41,25 @@ impl<S: Source + ?Sized> Library<'_, S> {
                 return Err(contradiction("its program headers and its sections disagree"));
             }
         }
+        let of_threads = self.sections.iter().any(|section| section.flags & elf::SHF_TLS.0 != 0 && section.size > 0);
+        if of_threads && !segments.iter().any(|segment| segment.kind == elf::PT_TLS.0) {
+            return Err(contradiction("its program headers and its sections disagree"));
+        }
         // What the system's linker looks up by a program header: it must be mapped, and from that place.
         for segment in segments.iter().filter(|segment| segment.size > 0) {
             let offset = (segment.file_size > 0).then_some(segment.offset);
             let fits = match elf::ProgramType(segment.kind) {
-                elf::PT_LOAD | elf::PT_GNU_STACK => true,
                 elf::PT_TLS => self.is_thread_local_image(segment),
                 // It goes on to the end of a page, of 64 KiB at most, in the file too by some tools.
                 elf::PT_GNU_RELRO => placed(segment.address, 0, offset).is_some_and(|loaded| {
                     let writable = loaded.flags & u64::from(elf::PF_W.0) != 0;
                     writable && segment.end() <= loaded.end().saturating_add(0xffff)
                 }),
-                _ => placed(segment.address, segment.file_size, offset).is_some(),
+                elf::PT_PHDR | elf::PT_INTERP | elf::PT_NOTE | elf::PT_GNU_PROPERTY | elf::PT_GNU_EH_FRAME => {
+                    placed(segment.address, segment.file_size, offset).is_some()
+                }
+                // The dynamic table is looked at by itself; nothing reads what has another name.
+                _ => true,
             };
             if !fits {
                 return Err(contradiction("its program headers disagree"));

@@ -56,8 +56,9 @@ impl Cell {
     fn options(&self) -> Vec<String> {
         let own = match self.kind {
             Kind::Plain | Kind::Allocator => &[][..],
-            Kind::Release => &["opt-level=3", "debug-assertions=false", "overflow-checks=false"],
-            Kind::LtoStrip => &["opt-level=3", "lto=\"fat\"", "codegen-units=1", "strip=\"symbols\"", "debug=false"],
+            // Nothing that holds for build scripts and macros too: they would be built again.
+            Kind::Release => &["opt-level=3"],
+            Kind::LtoStrip => &["opt-level=3", "lto=\"fat\"", "codegen-units=1", "strip=\"symbols\""],
             Kind::Abort => &["panic=\"abort\""],
         };
         let mut options: Vec<String> =
