@@ -13,10 +13,12 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+mod bucket;
 mod limit;
 mod line;
 mod unblocked;
 
+pub use self::bucket::{Bucket, Verdict};
 pub use self::limit::Limit;
 use self::line::Said;
 use self::unblocked::{Rest, Unblocked};

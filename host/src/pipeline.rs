@@ -207,6 +207,7 @@ impl Pipeline {
         self.kept.close();
         let _ = self.sender.take().map(JoinHandle::join);
         self.give_up_the_rest();
+        self.plugin.finish_log();
         ended.extend(self.endings.try_iter());
         Finished { ended, late, raw: self.plugin.raw_queue() }
     }

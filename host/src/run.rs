@@ -94,6 +94,12 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
         rustc = manifest.rustc,
         "plugin"
     );
+    if manifest.panic == "abort" {
+        tracing::warn!(
+            "the plugin was built with panic = \"abort\": a panic in it ends this process at once, and what waits in \
+             memory is lost with it"
+        );
+    }
     if chosen.is_dummy {
         tracing::warn!(
             "MONITOR_IMPL_PATH is not set and no libmonitor_impl.so lies beside this program: \
@@ -137,9 +143,12 @@ fn refuse(error: &StartError) -> ExitCode {
         _ => tracing::error!("{error}"),
     }
     match error {
-        StartError::Plugin(LoadError { detail, .. }) => {
+        StartError::Plugin(LoadError { detail, backtrace, .. }) => {
             if !detail.is_empty() {
                 tracing::debug!("{detail}");
+            }
+            if !backtrace.is_empty() {
+                tracing::error!("backtrace: {backtrace}");
             }
             NO_PLUGIN.into()
         }

@@ -25,6 +25,8 @@ pub struct Manifest {
     pub rustc: String,
     /// The target triple.
     pub target: String,
+    /// What a panic does: `unwind`, or `abort`, which ends the process. Empty where a plugin doesn't say.
+    pub panic: String,
 }
 
 impl Manifest {
@@ -44,12 +46,27 @@ impl Manifest {
                 "version" => &mut manifest.version,
                 "rustc" => &mut manifest.rustc,
                 "target" => &mut manifest.target,
+                "panic" => &mut manifest.panic,
                 _ => continue,
             };
             value.clone_into(field);
         }
         (!manifest.api.is_empty()).then_some(manifest)
     }
+}
+
+/// What a panic does here: a build script is not told, and `concat!` takes literals only.
+#[cfg(panic = "abort")]
+macro_rules! on_panic {
+    () => {
+        "abort"
+    };
+}
+#[cfg(not(panic = "abort"))]
+macro_rules! on_panic {
+    () => {
+        "unwind"
+    };
 }
 
 /// The lines that are the same for every plugin built with this crate by this compiler.
@@ -61,6 +78,8 @@ pub const COMMON: &str = concat!(
     env!("PLUGIN_API_RUSTC"),
     "\ntarget=",
     env!("PLUGIN_API_TARGET"),
+    "\npanic=",
+    on_panic!(),
     "\n",
 );
 
@@ -94,6 +113,7 @@ mod tests {
         assert_eq!(manifest.api, env!("CARGO_PKG_VERSION"));
         assert!(manifest.rustc.starts_with("rustc "), "{}", manifest.rustc);
         assert!(manifest.target.contains('-'), "{}", manifest.target);
+        assert_eq!(manifest.panic, "unwind");
     }
 
     #[test]

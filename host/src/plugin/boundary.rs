@@ -12,9 +12,9 @@ use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr};
 use monitor_plugin_api::Sample;
 use monitor_plugin_api::abi::{
     AbiError, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox, NO_TIMESTAMP, code, failure,
-    level,
 };
 
+use super::log::PluginLog;
 use crate::intake::{Intake, Record};
 use crate::queue::Refused;
 use crate::series::{Metadata, SeriesId};
@@ -29,13 +29,14 @@ pub struct HostSettings {
 }
 
 /// The host, ready to be handed to a plugin.
-pub(super) fn host(intake: Arc<Intake>, settings: HostSettings) -> HostBox {
-    HostAbi_TO::from_value(Host { intake, settings }, TD_Opaque)
+pub(super) fn host(intake: Arc<Intake>, settings: HostSettings, log: Arc<PluginLog>) -> HostBox {
+    HostAbi_TO::from_value(Host { intake, settings, log }, TD_Opaque)
 }
 
 struct Host {
     intake: Arc<Intake>,
     settings: HostSettings,
+    log: Arc<PluginLog>,
 }
 
 impl HostAbi for Host {
@@ -48,36 +49,11 @@ impl HostAbi for Host {
     }
 
     fn log_level(&self) -> i32 {
-        use tracing::level_filters::LevelFilter;
-        match LevelFilter::current() {
-            LevelFilter::OFF => 0,
-            LevelFilter::ERROR => level::ERROR,
-            LevelFilter::WARN => level::WARN,
-            LevelFilter::INFO => level::INFO,
-            LevelFilter::DEBUG => level::DEBUG,
-            _ => level::TRACE,
-        }
+        PluginLog::level()
     }
 
     fn log(&self, event: AbiLogEvent<'_>) {
-        let (target, message, fields) = (event.target.as_str(), event.message.as_str(), event.fields.as_str());
-        // A `tracing` level is part of the call.
-        macro_rules! write {
-            ($level:ident) => {
-                if fields.is_empty() {
-                    tracing::event!(target: "plugin", tracing::Level::$level, module = target, "{message}")
-                } else {
-                    tracing::event!(target: "plugin", tracing::Level::$level, module = target, fields, "{message}")
-                }
-            };
-        }
-        guarded((), || match event.level {
-            ..=level::ERROR => write!(ERROR),
-            level::WARN => write!(WARN),
-            level::INFO => write!(INFO),
-            level::DEBUG => write!(DEBUG),
-            _ => write!(TRACE),
-        });
+        guarded((), || self.log.write(&event));
     }
 
     fn send_records(&self, records: RSlice<'_, AbiRecord<'_>>, timeout_ns: u64) -> i32 {

@@ -13,15 +13,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use abi_stable::StableAbi;
-use abi_stable::abi_stability::check_layout_compatibility;
+use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use abi_stable::std_types::{RErr, ROk, RResult};
 use libloading::os::unix::{Library as OsLibrary, RTLD_LOCAL, RTLD_NOW};
+use monitor_plugin_api::API_VERSION;
 use monitor_plugin_api::abi::{AbiError, MonitorBox, PluginModuleRef, RawQueueStats, failure, worker};
 use monitor_plugin_api::manifest::Manifest;
 
 use super::boundary::{self, HostSettings};
-use super::{LoadError, preflight};
+use super::log::PluginLog;
+use super::{LoadError, explain, preflight};
 use crate::intake::Intake;
 
 /// A library that is open and fits; no code of its author has run yet, but for constructors.
@@ -44,7 +46,7 @@ pub fn load(path: &Path) -> Result<Library, LoadError> {
     let library = unsafe { OsLibrary::open(Some(&absolute), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| {
         let error = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        LoadError::new(path, format_args!("can't be opened: {error}"))
+        LoadError::new(path, explain::opening(&error, &absolute)).detail(error)
     })?;
     // SAFETY: the macro exports a `LibHeader` under this name, which begins with an `AbiHeader`; `upgrade` checks its
     // magic before it is read as more than that.
@@ -52,30 +54,48 @@ pub fn load(path: &Path) -> Result<Library, LoadError> {
         unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()).map(|symbol| *symbol) };
     std::mem::forget(library);
     let header = header.map_err(|error| LoadError::new(path, format_args!("has no loader: {error}")))?;
-    let mismatch = |error: LibraryError| {
-        LoadError::new(path, "its types do not fit this host's; rebuild it with the monitor-plugin-api of this host")
-            .detail(error.to_string())
+    let unfit = |error: LibraryError| LoadError::new(path, explain::loader(&error)).detail(error.to_string());
+    let header = header.upgrade().map_err(unfit)?;
+    let module = match header.init_root_module::<PluginModuleRef>() {
+        Err(LibraryError::AbiInstability(report)) => older(header, &manifest)
+            .map_err(|line| LoadError::new(path, line).detail(report.to_string()))?
+            .map_err(unfit)?,
+        other => other.map_err(unfit)?,
     };
-    let header = header.upgrade().map_err(mismatch)?;
-    let module = root_module(header).map_err(mismatch)?;
     Ok(Library { module, manifest })
 }
 
-fn root_module(header: &'static LibHeader) -> Result<PluginModuleRef, LibraryError> {
-    match header.init_root_module::<PluginModuleRef>() {
-        Err(LibraryError::AbiInstability(report)) => {
-            let theirs = header
-                .layout()
-                .filter(|theirs| check_layout_compatibility(theirs, <PluginModuleRef as StableAbi>::LAYOUT).is_ok());
-            if theirs.is_none() {
-                return Err(LibraryError::AbiInstability(report));
-            }
-            // SAFETY: seen from the plugin's side our types are a later version of its own, which may only have grown
-            // at the end of prefix types; what it lacks reads as absent, and the caller's default steps in.
-            unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() }
-        }
-        other => other,
+/// The module of a plugin that lacks what this host's API has grown; else what differs, in one line.
+fn older(header: &'static LibHeader, manifest: &Manifest) -> Result<Result<PluginModuleRef, LibraryError>, String> {
+    let ours = <PluginModuleRef as StableAbi>::LAYOUT;
+    let theirs = header.layout().unwrap_or(ours);
+    let Err(seen_by_plugin) = check_layout_compatibility(theirs, ours) else {
+        // SAFETY: seen from the plugin's side our types are a later version of its own, which may only have grown at the
+        // end of prefix types; what it lacks reads as absent, and the caller's default steps in.
+        return Ok(unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() });
+    };
+    let minor = |version: &str| version.split('.').nth(1).and_then(|minor| minor.parse::<u64>().ok());
+    if minor(&manifest.api) < minor(API_VERSION) {
+        return Err(explain::layout(&seen_by_plugin, true));
     }
+    match check_layout_compatibility(ours, theirs) {
+        Err(seen_by_us) => Err(explain::layout(&seen_by_us, false)),
+        Ok(()) => Err(explain::layout(&seen_by_plugin, true)),
+    }
+}
+
+/// The version of the C library that this process runs with, as in `2.36`.
+pub(super) fn glibc_version() -> Option<&'static str> {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            safe fn gnu_get_libc_version() -> *const std::ffi::c_char;
+        }
+        // SAFETY: the C library promises static text that ends with a NUL.
+        unsafe { std::ffi::CStr::from_ptr(gnu_get_libc_version()) }.to_str().ok()
+    }
+    #[cfg(not(target_env = "gnu"))]
+    None
 }
 
 impl fmt::Debug for Library {
@@ -90,10 +110,14 @@ impl Library {
     /// # Errors
     /// What `new()` said.
     pub fn create(&self, path: &Path, intake: Arc<Intake>, settings: HostSettings) -> Result<Plugin, LoadError> {
-        match self.module.create()(boundary::host(intake, settings)) {
-            ROk(monitor) => Ok(Plugin { monitor }),
-            RErr(error) => Err(LoadError::new(path, format_args!("the plugin can't start: {}", error.message))
-                .detail(error.detail.into_string())),
+        let log = Arc::new(PluginLog::new());
+        match self.module.create()(boundary::host(intake, settings, Arc::clone(&log))) {
+            ROk(monitor) => Ok(Plugin { monitor, log }),
+            RErr(error) => {
+                log.finish();
+                let refused = LoadError::new(path, format_args!("the plugin can't start: {}", error.message));
+                Err(LoadError { backtrace: error.detail.into_string(), ..refused })
+            }
         }
     }
 }
@@ -139,6 +163,7 @@ impl WorkerError {
 /// A plugin that is ready to run.
 pub struct Plugin {
     monitor: MonitorBox,
+    log: Arc<PluginLog>,
 }
 
 impl fmt::Debug for Plugin {
@@ -170,6 +195,11 @@ impl Plugin {
             Worker::GetPower => worker::GET_POWER,
             Worker::ProcessData => worker::PROCESS_DATA,
         });
+    }
+
+    /// Tells how much of its log was left out and not told yet.
+    pub fn finish_log(&self) {
+        self.log.finish();
     }
 
     /// The books of its raw queue, in items.

@@ -3,16 +3,19 @@
 //! Enters: the path of a shared library. Leaves: a [`Plugin`] whose two workers the pipeline runs on its threads, or a
 //! [`LoadError`] that says in one line what is wrong with which file and what to do.
 //!
-//! `preflight` reads the file before anything in it can run; `load` is the only place that opens it; `boundary` is
-//! what the plugin sees of the host. No other module of the host knows the ABI.
+//! `preflight` reads the file before anything in it can run; `load` is the only place that opens it; `explain` says in
+//! one line what went wrong there; `boundary` is what the plugin sees of the host, and `log` bounds what it says. No other
+//! module of the host knows the ABI.
 
 mod boundary;
+mod explain;
 mod load;
+mod log;
 mod preflight;
 
 pub use boundary::HostSettings;
 pub use load::{Library, Plugin, Worker, WorkerError, load};
-pub use preflight::inspect;
+pub use preflight::{inspect, inspect_bytes};
 
 /// Why a library can't be the plugin.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +24,13 @@ pub struct LoadError {
     message: String,
     /// More for whoever looks closer; may have hundreds of lines.
     pub detail: String,
+    /// Where a panic came from, if RUST_BACKTRACE asked for it.
+    pub backtrace: String,
 }
 
 impl LoadError {
     fn new(path: &std::path::Path, wrong: impl std::fmt::Display) -> Self {
-        LoadError { message: format!("{}: {wrong}", path.display()), detail: String::new() }
+        LoadError { message: format!("{}: {wrong}", path.display()), detail: String::new(), backtrace: String::new() }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {

@@ -1,11 +1,12 @@
 //! What a plugin says, well or badly: its log, and records that can't be used.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use monitor_proto::STALE_NAN;
 
-use crate::faults::{LONG, assert_all_arrived, books, host, numbers};
-use crate::host::{Host, Ledger, Running};
+use crate::faults::{LONG, assert_all_arrived, books, host, numbers, stop, wait_for_text};
+use crate::host::{Host, Ledger, Line, Running};
 use crate::sink::Sink;
 
 /// Twenty readings, then the end: every number is known.
@@ -47,6 +48,33 @@ fn the_log_level_holds_for_the_plugin_too() {
         let said_by_plugin: Vec<_> = log.iter().filter(|line| line.field("target") == "plugin").collect();
         assert_eq!(said_by_plugin.len(), said, "{level}: {}", running.log_text());
         assert_eq!(log.iter().any(|line| line.message() == "ledger"), ["DEBUG", "INFO"].contains(&level));
+    }
+}
+
+#[test]
+fn a_flood_of_lines_costs_no_sample_and_little_room() {
+    for flood in ["error", "info"] {
+        let sink = Sink::start();
+        let began = Instant::now();
+        let running = host(sink.url()).env("FAULT_FLOOD", flood).spawn();
+        let about_lines = |line: &Line| line.message().starts_with("the plugin logs too much");
+        running.wait_for_log(about_lines, LONG);
+        // Lines of the other level still pass.
+        wait_for_text(&running, if flood == "error" { "the fault plugin is ready" } else { "an error of the fault" });
+        sink.wait_samples(60, LONG);
+        stop(&running);
+        assert_all_arrived(&running, &sink);
+
+        let log = running.log();
+        let flooded: Vec<_> = log.iter().filter(|line| line.message().starts_with("flood flood")).collect();
+        let may_pass = 100 + 20 * (1 + began.elapsed().as_secs() as usize);
+        assert!((100..=may_pass).contains(&flooded.len()), "{} lines, {may_pass} at most", flooded.len());
+        assert!(flooded.iter().all(|line| line.message().len() < 8300), "{}", flooded[0].text.len());
+        // At once, then every ten seconds, and at the end.
+        let told: Vec<_> = log.iter().filter(|line| about_lines(line)).collect();
+        assert!((2..3 + began.elapsed().as_secs() as usize / 10 + 1).contains(&told.len()), "{}", told.len());
+        let left_out: u64 = told.iter().map(|line| line.json["left_out"].as_u64().expect("a number")).sum();
+        assert!(told.iter().all(|line| line.level() == "WARNING") && left_out > 1000, "{left_out}");
     }
 }
 

@@ -28,6 +28,8 @@ struct Fault {
     process_delay: Duration,
     /// After so many readings, one sample is sent of a series whose handle was dropped before.
     end_after: u64,
+    /// The level of lines that a thread of its own logs as fast as it can; `off` for none.
+    flood: &'static str,
     /// After so many readings, the first series gets no more samples; its handle is kept.
     silent_after: u64,
     /// So many threads are started, and neither told to end nor waited for.
@@ -57,6 +59,7 @@ impl MonitorImpl for Fault {
             offsets_ms: offsets_ms.map_err(|error| Error::from(error).context("FAULT_OFFSETS_MS"))?,
             process_delay: setting("FAULT_PROCESS_DELAY_S")
                 .seconds(Duration::ZERO, Duration::ZERO..=Duration::MAX / 2)?,
+            flood: setting("FAULT_FLOOD").choice("off", &["off", "debug", "info", "error"])?,
             end_after: setting("FAULT_END_AFTER").number(0, 0..=u64::MAX)?,
             silent_after: setting("FAULT_SILENT_AFTER").number(u64::MAX, 0..=u64::MAX)?,
             threads: setting("FAULT_THREADS").number(0, 0..=100)?,
@@ -66,6 +69,10 @@ impl MonitorImpl for Fault {
     fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
         for _ in 0..self.threads {
             std::thread::Builder::new().name("fault-left".into()).spawn(ignore_stop)?;
+        }
+        if self.flood != "off" {
+            let (level, stop) = (self.flood, stop.clone());
+            std::thread::spawn(move || flood(level, &stop));
         }
         let mut moment = 0;
         for (number, _) in (1..).zip(stop.every(scrape_interval)) {
@@ -170,6 +177,20 @@ fn misbehave(how: &str) -> Result<(), Error> {
         "panic" => panic!("as the test asked"),
         "panic-string" => panic!("as the test asked, {}", now_ms()),
         _ => Ok(()),
+    }
+}
+
+fn flood(level: &str, stop: &Stop) {
+    let long = "flood ".repeat(10_000);
+    for line in 1.. {
+        match level {
+            "debug" => debug!(line, "{long}"),
+            "info" => info!(line, "{long}"),
+            _ => error!(line, "{long}"),
+        }
+        if stop.is_set() {
+            return;
+        }
     }
 }
 
