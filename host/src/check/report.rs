@@ -225,7 +225,7 @@ impl<'a> Report<'a> {
     }
 
     fn new(subject: &Subject<'_>, verdict: Verdict) -> Self {
-        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target }| Plugin {
+        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target, .. }| Plugin {
             name,
             version,
             api,
