@@ -9,6 +9,8 @@ mod health;
 mod output;
 mod sweep;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod tree;
 mod zones;
 

@@ -1,0 +1,131 @@
+//! The way from the files to the samples in lockstep with a processor that spends energy: over thousands of wraps nothing is lost.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use monitor_plugin_api::testing::Harness;
+use monitor_plugin_api::{Error, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop};
+
+use crate::clock::Moment;
+use crate::output::{Names, Output};
+use crate::sweep::Sweeper;
+use crate::tree::{RANGE_UJ, Tree};
+use crate::{Rapl, Sweep, find, open};
+
+const ZONES: [(&str, &str); 10] = [
+    ("intel-rapl:0", "package-0-die-0"),
+    ("intel-rapl:0:0", "core"),
+    ("intel-rapl:0:1", "dram"),
+    ("intel-rapl:1", "package-0-die-1"),
+    ("intel-rapl:1:0", "core"),
+    ("intel-rapl:3", "package-1-die-0"),
+    ("intel-rapl:3:0", "core"),
+    ("intel-rapl:3:1", "uncore"),
+    ("intel-rapl:3:2", "dram"),
+    ("intel-rapl:9", "psys"),
+];
+
+const STEPS: u64 = 4000;
+
+/// What zone number `zone` spends in step `step`, in microjoules: at times nothing, at times almost all that a counter holds.
+fn spent(zone: u64, step: u64) -> u64 {
+    (step * 7919 * (zone + 1)) % RANGE_UJ
+}
+
+/// The sensor, with the processor in the place of the clock: each reading comes right behind what was spent.
+struct Lockstep {
+    tree: Tree,
+    rapl: Rapl,
+}
+
+impl MonitorImpl for Lockstep {
+    type Raw = Sweep;
+
+    fn new() -> Result<Self, Error> {
+        let tree = Tree::linked();
+        for (id, name) in ZONES {
+            tree.zone(id, name);
+        }
+        let zones = find(tree.root())?.into();
+        let names = Names { conventional: true, original: true };
+        Ok(Lockstep { tree, rapl: Rapl { zones, names, with_power: false, service: "monitor".into() } })
+    }
+
+    fn get_power(&self, out: RawSender<Sweep>, _scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
+        let mut sweeper = Sweeper::new(Arc::clone(&self.rapl.zones), open);
+        let mut shown = [0; ZONES.len()];
+        for step in 0..STEPS {
+            for ((zone, (id, _)), shown) in (0..).zip(ZONES).zip(&mut shown) {
+                *shown += spent(zone, step);
+                if *shown > RANGE_UJ {
+                    *shown -= RANGE_UJ;
+                }
+                self.tree.shows(id, *shown);
+            }
+            let at = Duration::from_millis(step);
+            let moment = Moment { at, timestamp_ms: 1_760_000_000_000 + step as i64 };
+            let sweep = Sweep { moment, readings: sweeper.sweep(Instant::now()), late: Duration::ZERO, missed: 0 };
+            if out.send(sweep).is_err() {
+                return Err(Error::new("the raw queue stayed full"));
+            }
+        }
+        stop.wait(Duration::MAX);
+        Ok(())
+    }
+
+    fn process_data(&self, input: RawReceiver<Sweep>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
+        let Rapl { zones, names, with_power, service } = &self.rapl;
+        let mut output = Output::new(zones, *names, *with_power, service, out);
+        for sweep in input {
+            output.take(&sweep)?;
+        }
+        output.finish();
+        Ok(())
+    }
+}
+
+#[test]
+fn over_thousands_of_wraps_no_microjoule_is_lost() {
+    // Each step is a sample of the counter and, but for the first, one of the interval.
+    let samples = ZONES.len() * (2 * STEPS as usize - 1);
+    let run = Harness::new::<Lockstep>().run_until_samples(samples, Duration::from_secs(60));
+    run.assert_ok();
+    let mut wraps = 0;
+    for ((zone, (_, name)), domain) in (0..).zip(ZONES).zip([
+        "package-0-die-0",
+        "package-0-die-0/core",
+        "package-0-die-0/dram",
+        "package-0-die-1",
+        "package-0-die-1/core",
+        "package-1-die-0",
+        "package-1-die-0/core",
+        "package-1-die-0/uncore",
+        "package-1-die-0/dram",
+        "psys",
+    ]) {
+        let of_domain: Vec<_> = run.samples().iter().filter(|s| s.label("domain") == Some(domain)).collect();
+        assert_eq!(of_domain.len() as u64, STEPS, "{name}");
+        let all: u64 = (1..STEPS).map(|step| spent(zone, step)).sum();
+        wraps += all / RANGE_UJ;
+        let joules = of_domain.last().map(|sample| sample.value).unwrap();
+        assert_eq!((joules * 1e6).round() as u64, all, "{domain}");
+        for pair in of_domain.windows(2) {
+            assert!(pair[1].value >= pair[0].value && pair[1].timestamp_ms > pair[0].timestamp_ms, "{pair:?}");
+        }
+    }
+    assert!(wraps > 10_000, "{wraps}");
+    let intervals = run.samples_of("").chain(run.samples_of("pyjoules_remote_write_energy_uj"));
+    let all: u64 = (0..10).flat_map(|zone| (1..STEPS).map(move |step| spent(zone, step))).sum();
+    assert_eq!(intervals.map(|sample| sample.value).sum::<f64>(), all as f64);
+}
+
+#[test]
+fn a_tree_that_stands_still_stops_at_once() {
+    let tree = Tree::new();
+    tree.zone("intel-rapl:0", "package-0");
+    let root = tree.root().to_string_lossy().into_owned();
+    let run = Harness::new::<Rapl>().setting("SYSFS_ROOT", root).run_until_samples(20, Duration::from_secs(20));
+    run.assert_ok();
+    run.assert_stops_within(Duration::from_millis(100));
+    assert!(run.samples_of("monitor_energy_joules_total").all(|sample| sample.value == 0.0));
+}
