@@ -79,8 +79,10 @@ impl Spool {
         }
         if let Err(error) = written {
             let path = segment::path(&self.dir, newest.number);
-            if writer.set_len(newest.end).is_err() {
-                // What stays of the record must be followed by nothing.
+            // What stays of the record must be followed by nothing. And where all of the segment is done with, it may be
+            // what fills the disk: the next record finds it deleted, and begins another one.
+            let is_torn = writer.set_len(newest.end).is_err();
+            if is_torn || (newest.left.records == 0 && newest.end > 0) {
                 self.writer = None;
             }
             return Err(SpoolError::io("write", &path)(error));
