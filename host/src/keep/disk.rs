@@ -71,8 +71,7 @@ impl Disk {
                 true
             }
             Err(error) => {
-                self.told_failing |=
-                    self.tell_failure(&error, "batches wait in memory until the spool can be written");
+                self.told_failing |= self.tell_failure(&error, "batches wait in memory until the spool can be written");
                 false
             }
         }

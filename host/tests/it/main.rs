@@ -32,6 +32,7 @@ mod protocol;
 mod retries;
 
 // How a run ends, and what it may take meanwhile.
+mod campaign;
 mod ending;
 mod memory;
 mod spool;
