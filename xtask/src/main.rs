@@ -16,8 +16,8 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "chores:\n  demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
-                 long    kill the host 2000 times on one spool (KILLS and FAULTS_SEED: how often, and which campaign),\n          \
-                 and try plugins of every version, kind of build and installed compiler"
+                 long    kill the host 2000 times on one spool, then 120 rounds of faults with an oracle \
+                 (KILLS, ROUNDS, FAULTS_SEED: how often, how many, and which; `long kills` or `long oracle`: only that)"
             );
             return ExitCode::from(2);
         }

@@ -28,7 +28,8 @@ pub struct Disk {
     state: State,
     /// The batch that failed last, and how often.
     attempts: (u64, u32),
-    is_failing: bool,
+    /// A failure to write was told, and no write has succeeded since.
+    told_failing: bool,
     failure_limit: Limit,
     loss_limit: Limit,
 }
@@ -54,7 +55,7 @@ impl Disk {
             fsync,
             state: State::Closed { tried: Instant::now() },
             attempts: (0, 0),
-            is_failing: false,
+            told_failing: false,
             failure_limit: Limit::default(),
             loss_limit: Limit::default(),
         };
@@ -118,14 +119,13 @@ impl Disk {
         self.settle_losses(ledger);
         match written {
             Ok(()) => {
-                if std::mem::take(&mut self.is_failing) {
+                if std::mem::take(&mut self.told_failing) {
                     tracing::info!("the spool can be written again");
                 }
                 true
             }
             Err(error) => {
-                self.is_failing = true;
-                self.tell_failure(&error, "batches wait in memory until the spool can be written");
+                self.told_failing |= self.tell_failure(&error, "batches wait in memory until the spool can be written");
                 false
             }
         }
@@ -202,10 +202,13 @@ impl Disk {
         }
     }
 
-    fn tell_failure(&mut self, error: &SpoolError, what_follows: &str) {
-        if let Some(suppressed) = self.failure_limit.allow(Instant::now()) {
+    /// Returns whether it was told, or is one of many of late.
+    fn tell_failure(&mut self, error: &SpoolError, what_follows: &str) -> bool {
+        let told = self.failure_limit.allow(Instant::now());
+        if let Some(suppressed) = told {
             tracing::error!(suppressed, "the spool: {error}; {what_follows}");
         }
+        told.is_some()
     }
 }
 

@@ -15,8 +15,18 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Answer {
     /// The status code.
     pub(crate) status: u16,
+    /// The status line and the headers.
+    pub(crate) head: String,
     /// The body.
     pub(crate) body: String,
+}
+
+impl Answer {
+    /// The value of a header, whose name is looked for in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.head.lines().filter_map(|line| line.split_once(':'));
+        pairs.find_map(|(this, value)| this.eq_ignore_ascii_case(name).then_some(value.trim()))
+    }
 }
 
 /// One request over a connection of its own.
@@ -41,7 +51,7 @@ pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &
 
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| unreadable(&answer))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(|| unreadable(head))?;
-    Ok(Answer { status, body: body.to_owned() })
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }
 
 /// A form post.

@@ -33,6 +33,7 @@ mod protocol;
 mod retries;
 
 // How a run ends, and what it may take meanwhile.
+mod campaign;
 mod ending;
 mod memory;
 mod spool;

@@ -89,3 +89,31 @@ fn a_disk_that_takes_no_more_costs_only_what_it_does_not_take() {
     assert_eq!((recovered.torn_bytes, recovered.damaged_bytes), (0, 0));
     assert_eq!(drain(&mut spool), appended[1..]);
 }
+
+#[test]
+fn a_disk_that_is_full_of_what_was_answered_is_used_again() {
+    if let Some(dir) = std::env::var_os(DIR) {
+        let mut spool = open(Path::new(&dir), Bounds { max_bytes: 1 << 30, ..ROOMY }).0;
+        for round in 0..3 {
+            let mut sequence = round * 100;
+            while spool.append(&record(sequence + 1, 10_000)).is_ok() {
+                sequence += 1;
+            }
+            assert!(sequence > round * 100 + 3);
+            while spool.oldest().unwrap().is_some() {
+                spool.remove_oldest().unwrap();
+            }
+            // The first one finds out that there is something to delete.
+            assert!(spool.append(&record(sequence + 1, 10_000)).is_err());
+        }
+        spool.append(&record(1000, 10_000)).unwrap();
+        println!("done 1000");
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let test = "spool::tests::process::a_disk_that_is_full_of_what_was_answered_is_used_again";
+    let mut child = again(test, "trap '' XFSZ; ulimit -f 101 &&", dir.path()).spawn().unwrap();
+    assert_eq!(done(child.stdout.take().unwrap()).collect::<Vec<_>>(), [1000]);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(drain(&mut open(dir.path(), ROOMY).0), [1000]);
+}

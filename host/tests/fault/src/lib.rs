@@ -3,6 +3,7 @@
 //! Without any, it numbers its samples: series `fault_number` gets the values 1, 2, 3, … at SCRAPE_INTERVAL_S, each
 //! with the moment of its reading, so that a test can tell from what arrived what is missing.
 
+use std::io::{Write, stdout};
 use std::time::Duration;
 
 use monitor_plugin_api::tracing::{debug, error, info, warn};
@@ -23,6 +24,12 @@ struct Fault {
     /// NUMBER, NOW_MS and NOW_ISO in it become the number of the reading and its moment.
     json: String,
     series: usize,
+    /// The number of the first reading.
+    first: u64,
+    /// Added to the value of a sample for each series before its own, so that no two series have the same.
+    spread: f64,
+    /// Each reading is a line of standard output before its samples are sent: number, timestamp, now. It outlives a kill.
+    journal: bool,
     /// Added to the moment of each reading, in milliseconds: one number for each of them in turn.
     offsets_ms: Vec<i64>,
     process_delay: Duration,
@@ -56,6 +63,9 @@ impl MonitorImpl for Fault {
             form: setting("FAULT_FORM").choice("series", &["series", "records", "list", "json"])?,
             json: setting("FAULT_JSON").text("")?,
             series: setting("FAULT_SERIES").number(1, 1..=1_000_000)?,
+            first: setting("FAULT_FIRST").number(1, 1..=u64::MAX / 2)?,
+            spread: setting("FAULT_SPREAD").text("0")?.parse()?,
+            journal: setting("FAULT_JOURNAL").choice("0", &["0", "1"])? == "1",
             offsets_ms: offsets_ms.map_err(|error| Error::from(error).context("FAULT_OFFSETS_MS"))?,
             process_delay: setting("FAULT_PROCESS_DELAY_S")
                 .seconds(Duration::ZERO, Duration::ZERO..=Duration::MAX / 2)?,
@@ -75,8 +85,9 @@ impl MonitorImpl for Fault {
             std::thread::spawn(move || flood(level, &stop));
         }
         let mut moment = 0;
-        for (number, _) in (1..).zip(stop.every(scrape_interval)) {
-            let offset = self.offsets_ms[(number - 1) as usize % self.offsets_ms.len()];
+        for (count, _) in (0..).zip(stop.every(scrape_interval)) {
+            let number = self.first + count;
+            let offset = self.offsets_ms[count as usize % self.offsets_ms.len()];
             // A late reading and the next one can fall into one millisecond: only an offset may make a duplicate.
             moment = now_ms().max(moment + 1);
             // Without waiting: a full raw queue is one of the faults, and the host counts what is handed back.
@@ -134,7 +145,13 @@ impl Fault {
         // What is not taken is counted by the host; a test reads it there.
         let _refused = match self.form {
             "series" => {
-                let samples: Vec<_> = series[first..].iter().map(|series| series.sample(value, moment)).collect();
+                if self.journal {
+                    // Where nobody reads it, it can't be written.
+                    let _ = writeln!(stdout(), "reading {number} {moment} {}", now_ms());
+                }
+                let spread = (first..).map(|i| value + i as f64 * self.spread);
+                let samples: Vec<_> =
+                    series[first..].iter().zip(spread).map(|(series, value)| series.sample(value, moment)).collect();
                 out.send(&samples[..]).is_err()
             }
             "records" => (first..self.series).any(|i| out.send(record(i)).is_err()),
