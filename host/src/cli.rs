@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 use crate::config::{self, vars};
+use crate::plugin::process::worker;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub enum Action {
     Run(ArgMatches),
     /// Receive and show: `receive`, with that subcommand's own arguments.
     Receive(ArgMatches),
+    /// Be the process of a plugin: what `run` starts, and nobody else.
+    PluginWorker(ArgMatches),
     /// Print [`version`].
     Version,
 }
@@ -24,6 +27,7 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     let mut matches = command().try_get_matches_from(args)?;
     Ok(match matches.remove_subcommand() {
         Some((name, flags)) if name == "receive" => Action::Receive(flags),
+        Some((name, arguments)) if name == worker::NAME => Action::PluginWorker(arguments),
         Some((name, _)) if name == "version" => Action::Version,
         Some((_, flags)) => Action::Run(flags),
         None => Action::Run(matches),
@@ -48,6 +52,7 @@ pub fn command() -> Command {
                 .args(config::flags(vars::TABLE)),
         )
         .subcommand(crate::receive::command())
+        .subcommand(worker::command())
         .subcommand(Command::new("version").about("Print the version"))
 }
 

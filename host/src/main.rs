@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use monitor_host::cli::{self, Action};
 use monitor_host::config::{self, Config, environment};
+use monitor_host::plugin::process::worker;
 use monitor_host::{log, receive, run};
 
 /// The configuration can't be used.
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
                 BAD_CONFIGURATION.into()
             }
         },
+        Action::PluginWorker(arguments) => worker::run(&arguments),
         Action::Version => {
             println!("{}", cli::version());
             ExitCode::SUCCESS

@@ -17,11 +17,11 @@ use abi_stable::abi_stability::check_layout_compatibility;
 use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use abi_stable::std_types::{RErr, ROk, RResult};
 use libloading::os::unix::{Library as OsLibrary, RTLD_LOCAL, RTLD_NOW};
-use monitor_plugin_api::abi::{AbiError, MonitorBox, PluginModuleRef, RawQueueStats, failure, worker};
+use monitor_plugin_api::abi::{AbiError, HostBox, MonitorBox, PluginModuleRef, RawQueueStats, failure, worker};
 use monitor_plugin_api::manifest::Manifest;
 
-use super::boundary::{self, HostSettings};
-use super::{LoadError, preflight};
+use super::boundary::{Host, HostSettings};
+use super::{Handles, LoadError, Presence, preflight};
 use crate::intake::Intake;
 
 /// A library that is open and fits; no code of its author has run yet, but for constructors.
@@ -90,7 +90,13 @@ impl Library {
     /// # Errors
     /// What `new()` said.
     pub fn create(&self, path: &Path, intake: Arc<Intake>, settings: HostSettings) -> Result<Plugin, LoadError> {
-        match self.module.create()(boundary::host(intake, settings)) {
+        let presence = Arc::new(Presence::new(Handles::Own));
+        self.create_with(path, Host { intake, settings, presence }.boxed())
+    }
+
+    /// As [`create`](Self::create), for a host that is somewhere else.
+    pub(super) fn create_with(&self, path: &Path, host: HostBox) -> Result<Plugin, LoadError> {
+        match self.module.create()(host) {
             ROk(monitor) => Ok(Plugin { monitor }),
             RErr(error) => Err(LoadError::new(path, format_args!("the plugin can't start: {}", error.message))
                 .detail(error.detail.into_string())),
@@ -124,11 +130,26 @@ pub struct WorkerError {
     message: String,
     /// Whether it panicked.
     pub panicked: bool,
-    /// A backtrace, where one was asked for.
+    /// A backtrace, where one was asked for; of a process, the last lines on its stderr.
     pub detail: String,
 }
 
+impl From<AbiError> for WorkerError {
+    fn from(error: AbiError) -> Self {
+        let (message, detail) = (error.message.into_string(), error.detail.into_string());
+        WorkerError { message, panicked: error.failure == failure::PANIC, detail }
+    }
+}
+
 impl WorkerError {
+    pub(crate) fn new(message: impl Into<String>, panicked: bool, detail: impl Into<String>) -> Self {
+        WorkerError { message: message.into(), panicked, detail: detail.into() }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A stage of the host's own has panicked.
     pub(crate) fn defect(stage: &str) -> Self {
         let message = format!("{stage} panicked: this is a defect of monitor-host, please report it");
@@ -157,11 +178,7 @@ impl Plugin {
             Worker::GetPower => self.monitor.get_power(),
             Worker::ProcessData => self.monitor.process_data(),
         };
-        ended.into_result().map_err(|error| WorkerError {
-            message: error.message.into_string(),
-            panicked: error.failure == failure::PANIC,
-            detail: error.detail.into_string(),
-        })
+        ended.into_result().map_err(WorkerError::from)
     }
 
     /// Asks one of its workers to end.
