@@ -328,6 +328,8 @@ impl Shell {
             }
         }
         self.release_left_at = None;
+        // Whatever it still said is not its successor's.
+        self.events.1.try_iter().for_each(drop);
         taken_down
     }
 

@@ -33,6 +33,7 @@ mod retries;
 
 // How a run ends, and what it may take meanwhile.
 mod ending;
+mod isolation;
 mod memory;
 mod spool;
 mod workers;

@@ -283,8 +283,8 @@ impl Inbox {
             End::Nonsense(why) => tracing::error!("the plugin's process sent what makes no sense: {why}"),
         }
         let last_lines = self.last_lines.wait(LAST_LINES).join("\n");
-        if self.said_bye {
-            // It had nothing any more that could be lost.
+        if self.said_bye || self.was_answered && self.running.is_empty() {
+            // Both workers had ended: it had nothing any more that could be lost.
             return tracing::warn!(last_lines, "the plugin was taken down, then its process {how}");
         }
         if !self.was_answered {
@@ -294,8 +294,8 @@ impl Inbox {
             return;
         }
         let ran: Vec<&str> = self.running.iter().map(|worker| worker.name()).collect();
-        let ran = if ran.is_empty() { "was taken down".to_owned() } else { format!("ran {}", ran.join(" and ")) };
-        let message = format!("the plugin's process (pid {}) {how}, while it {ran}", self.shared.pid.as_raw_nonzero());
+        let (pid, ran) = (self.shared.pid.as_raw_nonzero(), ran.join(" and "));
+        let message = format!("the plugin's process (pid {pid}) {how}, while it ran {ran}");
         self.shared.ended(Ended { name: PROCESS, result: Err(WorkerError::new(message, false, last_lines)) });
         for worker in std::mem::take(&mut self.running) {
             self.shared.ended(Ended { name: worker.name(), result: Ok(()) });

@@ -2,16 +2,18 @@
 //!
 //! Enters: messages, each with the moment until which it may wait for room. Leaves: frames, one after the other.
 //!
-//! Never: leaves a frame half written while this process lives; writes anything of an item that it hands back. An item
-//! that was begun is finished without regard to its moment. That wait has an end: the host always reads, and what it reads
-//! goes into a queue that is emptied at once when it is half full.
+//! Never: leaves a frame half written while this process lives; writes anything of an item that it hands back. An item is
+//! begun when the pipe has room for its first frame (or is empty, for one that never fits), and finished without regard to
+//! its moment. That wait has an end: the host always reads, and what it reads goes into a queue that is emptied at once
+//! when it is half full.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionbio, retry_on_intr, write};
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, retry_on_intr, write};
+use rustix::pipe::{PIPE_BUF, fcntl_getpipe_size, fcntl_setpipe_size};
 
 use super::frame;
 
@@ -28,6 +30,8 @@ pub(super) enum NotSent {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pipe: OwnedFd,
+    /// In bytes.
+    capacity: usize,
     turn: Mutex<Turn>,
     free: Condvar,
 }
@@ -53,6 +57,12 @@ impl Drop for Ticket<'_> {
     }
 }
 
+/// Some hundred sends of a hundred samples, which the host takes over some milliseconds late at no loss.
+const CAPACITY: usize = 256 << 10;
+
+/// How soon a pipe is looked at again that has room, but not enough: the system tells only when there is some.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// A buffer that grew beyond this is not kept.
 const KEPT: usize = 1 << 20;
 
@@ -63,7 +73,10 @@ impl Outgoing {
     /// The system refuses to make it non-blocking.
     pub(super) fn new(pipe: OwnedFd) -> std::io::Result<Self> {
         ioctl_fionbio(&pipe, true)?;
-        Ok(Outgoing { pipe, turn: Mutex::new(Turn::Free(Vec::new())), free: Condvar::new() })
+        // Where the system gives no more, the usual size does.
+        let _ = fcntl_setpipe_size(&pipe, CAPACITY);
+        let capacity = fcntl_getpipe_size(&pipe)?;
+        Ok(Outgoing { pipe, capacity, turn: Mutex::new(Turn::Free(Vec::new())), free: Condvar::new() })
     }
 
     /// Sends one message, waiting as long as it takes.
@@ -138,6 +151,13 @@ impl Outgoing {
 
     /// All of these bytes, or none of them when there is no room until the deadline.
     fn write(&self, mut bytes: &[u8], mut deadline: Option<Instant>) -> Result<(), NotSent> {
+        // The system writes as much all at once, or nothing.
+        if deadline.is_some() && bytes.len() > PIPE_BUF {
+            while !self.has_room_for(bytes.len()) {
+                self.wait_for_room(deadline)?;
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        }
         while !bytes.is_empty() {
             match retry_on_intr(|| write(&self.pipe, bytes)) {
                 Ok(written) => {
@@ -149,6 +169,13 @@ impl Outgoing {
             }
         }
         Ok(())
+    }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
+        // Whoever can't say how much waits gets no more than is sure.
+        let Ok(waiting) = ioctl_fionread(&self.pipe) else { return true };
+        // A page takes several writes only as far as each fits as a whole, so what waits may take twice its length.
+        waiting == 0 || bytes as u64 + 2 * waiting + 2 * PIPE_BUF as u64 <= self.capacity as u64
     }
 
     fn wait_for_room(&self, deadline: Option<Instant>) -> Result<(), NotSent> {
@@ -180,6 +207,26 @@ mod tests {
     fn pipe() -> (std::io::PipeReader, Outgoing) {
         let (reader, writer) = std::io::pipe().unwrap();
         (reader, Outgoing::new(writer.into()).unwrap())
+    }
+
+    /// As a host that stands still: nothing is half written, and each wait ends in time.
+    #[test]
+    fn a_long_item_is_not_begun_where_it_does_not_fit() {
+        for length in [5_000, 30_000, 100_000] {
+            let (reader, out) = pipe();
+            let item = |buffer: &mut Vec<u8>| {
+                buffer.resize(length + buffer.len(), 7);
+                false
+            };
+            let mut sent = 0;
+            while out.send_item(soon(), item) == Ok(()) {
+                sent += 1;
+            }
+            assert!(sent > 0, "{length}");
+            let reader = std::thread::spawn(|| drain(reader));
+            drop(out);
+            assert_eq!(reader.join().unwrap(), vec![vec![7; length]; sent]);
+        }
     }
 
     fn soon() -> Option<Instant> {
