@@ -156,6 +156,7 @@ impl Pipeline {
         let sender = Some(start_stage("sender", events.clone(), || sender.run())?);
         let first_push = push_interval.mul_f64(fastrand::f64());
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
+        kept.begin();
         plugin.run(events);
         Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by })
     }

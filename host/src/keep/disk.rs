@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::encode;
 use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::log::Limit;
-use crate::spool::{Bounds, Protocol, Record, Recovered, Spool, SpoolError, Tally};
+use crate::spool::{Bounds, LastRun, Protocol, Record, Recovered, Spool, SpoolError, Tally};
 
 /// The spool, open.
 #[derive(Debug)]
@@ -45,6 +45,16 @@ impl Disk {
             failure_limit: Limit::default(),
             loss_limit: Limit::default(),
         })
+    }
+
+    /// The run has begun: the next one will know if it does not come to its end.
+    pub(super) fn begin(&self) {
+        self.spool.begin(LastRun { pid: std::process::id(), since_ms: now_ms() });
+    }
+
+    /// The run has come to its end.
+    pub(super) fn end(&self) {
+        self.spool.end();
     }
 
     /// Writes a batch behind all others. Returns whether it is on disk now.
@@ -147,6 +157,16 @@ impl Disk {
 }
 
 fn tell(dir: &Path, recovered: &Recovered) {
+    if let Some(LastRun { pid, since_ms }) = recovered.unfinished {
+        let since =
+            jiff::Timestamp::from_millisecond(since_ms).map_or_else(|_| "?".to_owned(), |since| since.to_string());
+        tracing::warn!(
+            dir = %dir.display(),
+            pid,
+            since,
+            "the last run did not come to its end: it was killed, crashed, or lost its machine; what it had not written yet is lost"
+        );
+    }
     let Tally { records, samples, bytes } = recovered.waiting;
     if records > 0 {
         tracing::info!(dir = %dir.display(), batches = records, samples, bytes, "an earlier run left these in the spool: they go first");

@@ -180,7 +180,7 @@ impl Inbox {
     /// One message. An error says why it can't be meant.
     fn hear(&mut self, said: Said<'_>) -> Result<(), String> {
         match said {
-            Said::Hello { version } if version == env!("CARGO_PKG_VERSION") => {}
+            Said::Hello { version: env!("CARGO_PKG_VERSION") } => {}
             Said::Hello { version } => return Err(format!("the process is monitor-host {version}")),
             Said::Refused { message, detail } => {
                 let error = LoadError { message: message.to_owned(), detail: detail.to_owned() };

@@ -206,7 +206,7 @@ pub(super) fn json(out: &mut Vec<u8>, document: &[u8], max_bytes: usize) {
 
 pub(super) fn samples(out: &mut Vec<u8>, samples: &[Sample]) {
     out.push(kind::SAMPLES);
-    out.reserve(samples.len() * size_of::<Sample>());
+    out.reserve(size_of_val(samples));
     for sample in samples {
         put_u64(out, sample.series());
         put_u64(out, sample.value.to_bits());
