@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 use crate::config::{self, vars};
+use crate::plugin::process::worker;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub enum Action {
     Check(ArgMatches),
     /// Receive and show: `receive`, with that subcommand's own arguments.
     Receive(ArgMatches),
+    /// Be the process of a plugin: what `run` starts, and nobody else.
+    PluginWorker(ArgMatches),
     /// Print [`version`].
     Version,
 }
@@ -27,6 +30,7 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     Ok(match matches.remove_subcommand() {
         Some((name, flags)) if name == "check" => Action::Check(flags),
         Some((name, flags)) if name == "receive" => Action::Receive(flags),
+        Some((name, arguments)) if name == worker::NAME => Action::PluginWorker(arguments),
         Some((name, _)) if name == "version" => Action::Version,
         Some((_, flags)) => Action::Run(flags),
         None => Action::Run(matches),
@@ -52,6 +56,7 @@ pub fn command() -> Command {
         )
         .subcommand(crate::check::command())
         .subcommand(crate::receive::command())
+        .subcommand(worker::command())
         .subcommand(Command::new("version").about("Print the version"))
 }
 

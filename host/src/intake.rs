@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use monitor_plugin_api::{Sample, now_ms};
 
 use crate::labels::{self, LabelSet, Rules};
-use crate::ledger::Reason;
+use crate::ledger::{Origin, Reason};
 use crate::log::Limit;
 use crate::normalise::{Normaliser, Sink};
 use crate::queue::{ProcessedQueue, Refused};
@@ -149,6 +149,27 @@ impl Intake {
         if self.table.release(series) && !self.ending.load(Relaxed) {
             self.queue.end(series);
         }
+    }
+
+    /// So many sends were refused before they came here: the pipe from the plugin's process was full.
+    pub fn refused(&self, items: u64) {
+        self.queue.ledger().refuse_sends(items);
+        if items > 0
+            && let Some(suppressed) =
+                self.refuse_limit.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now())
+        {
+            tracing::warn!(
+                items,
+                suppressed,
+                "the pipe from the plugin's process stayed full: sends were refused, the plugin has its samples back; \
+                 is the machine overloaded, or PROC_QUEUE_SIZE too small?"
+            );
+        }
+    }
+
+    /// So many samples, of which the plugin was told that they are sent, can't be taken any more.
+    pub fn lost(&self, samples: u64) {
+        self.queue.ledger().collect_dropped(Origin::Plugin, Reason::Shutdown, samples);
     }
 
     /// The run is ending: its series go on in the next one, so no handle that goes from now on ends one.

@@ -154,7 +154,12 @@ impl Ledger {
 
     /// The processed queue was full (or closed): the plugin got its item back.
     pub fn refuse_send(&self) {
-        self.refused_sends.fetch_add(1, Relaxed);
+        self.refuse_sends(1);
+    }
+
+    /// As [`refuse_send`](Self::refuse_send), for so many items.
+    pub fn refuse_sends(&self, items: u64) {
+        self.refused_sends.fetch_add(items, Relaxed);
     }
 
     fn take(&self, from: Place, samples: u64) {

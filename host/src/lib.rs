@@ -6,6 +6,7 @@ pub mod pipeline;
 
 // What a sample passes.
 pub mod plugin;
+pub mod supervise;
 
 pub mod intake;
 pub mod normalise;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use monitor_host::cli::{self, Action};
 use monitor_host::config::{self, Config, Mistakes, environment};
+use monitor_host::plugin::process::worker;
 use monitor_host::{check, log, receive, run};
 
 /// The configuration can't be used.
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             }
             Err(mistakes) => refuse(&mistakes),
         },
+        Action::PluginWorker(arguments) => worker::run(&arguments),
         Action::Version => {
             println!("{}", cli::version());
             ExitCode::SUCCESS

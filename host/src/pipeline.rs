@@ -11,10 +11,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender as Events, bounded};
-use monitor_plugin_api::abi::RawQueueStats;
+use crossbeam_channel::{Receiver, Sender as Events, unbounded};
 use tokio::sync::watch;
 
 use crate::access::{self, Access};
@@ -27,20 +26,13 @@ use crate::keep::{Bounds, Disk, Kept};
 use crate::labels::Rules;
 use crate::ledger::{Ledger, Place, Reason};
 use crate::negotiate::{Current, Negotiation};
-use crate::plugin::{HostSettings, Library, LoadError, Plugin, Worker, WorkerError};
+pub use crate::plugin::Ended;
+use crate::plugin::{HostSettings, LoadError, Source, WORKERS, Worker, WorkerError};
 use crate::queue::{Drained, ProcessedQueue};
 use crate::send::{Sender, SetupError, Target};
 use crate::series::SeriesTable;
 use crate::spool::{self, SpoolError};
-
-/// A thread has ended. The host's own stages tell this only when they panicked, which ends the run as well.
-#[derive(Debug)]
-pub struct Ended {
-    /// Which one: a worker's function, or a stage.
-    pub name: &'static str,
-    /// How.
-    pub result: Result<(), WorkerError>,
-}
+use crate::supervise::{self, Books, Supervisor};
 
 /// In a dry run, the [`Ended::name`] which says that nobody reads standard output any more.
 pub const READER: &str = "reader of standard output";
@@ -52,9 +44,12 @@ pub struct Finished {
     pub ended: Vec<Ended>,
     /// The workers that did not end although they were asked to.
     pub late: Vec<Worker>,
-    /// The raw queue's books at the end, in items.
-    pub raw: RawQueueStats,
+    /// What there was of the plugin: its raw queue's books, in items, and its restarts.
+    pub plugin: Books,
 }
+
+/// How long the author's code may take to let go of the plugin when everything else is done, at least.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Why the pipeline could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +76,7 @@ pub enum StartError {
 pub struct Pipeline {
     /// The books of this run.
     pub ledger: Arc<Ledger>,
-    plugin: Arc<Plugin>,
-    intake: Arc<Intake>,
+    plugin: Supervisor,
     endings: Receiver<Ended>,
     processed: Arc<ProcessedQueue>,
     batching: Option<JoinHandle<()>>,
@@ -96,13 +90,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
-    pub fn start(config: &Config, library: &Library, path: &std::path::Path) -> Result<Self, StartError> {
+    pub fn start(config: &Config, source: Source) -> Result<Self, StartError> {
         // A dry run pushes nothing: it needs no way in, and no spool of earlier runs is its to empty.
         let access = if config.dry_run { None } else { Some(Access::new(config)?) };
         let ledger = Arc::new(Ledger::default());
         let table = Arc::new(SeriesTable::new(config.max_series.get()));
 
-        // get_power ─▶ raw queue ─▶ process_data: within the plugin, which knows only the intake
+        // get_power ─▶ raw queue ─▶ process_data: within the plugin, which knows only the intake; here or in a process
         let processed = Arc::new(ProcessedQueue::new(config.proc_queue_size.get(), Arc::clone(&ledger)));
         let rules =
             Rules { external: config.external_labels.clone(), max_value_bytes: config.max_label_value_bytes.get() };
@@ -113,9 +107,17 @@ impl Pipeline {
             &config.service_label,
             rules,
         ));
-        let settings =
+        let host =
             HostSettings { scrape_interval: config.scrape_interval, raw_queue_size: config.raw_queue_size.get() };
-        let plugin = Arc::new(library.create(path, Arc::clone(&intake), settings)?);
+        let settings = supervise::Settings {
+            host,
+            restart: config.plugin_restart,
+            max_restarts: u32::try_from(config.plugin_restart_max.get()).unwrap_or(u32::MAX),
+            stall: config.plugin_stall,
+            grace: config.push_interval,
+            patience: config.shutdown_timeout / 2,
+        };
+        let plugin = Supervisor::start(source, intake, settings)??;
 
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
@@ -141,7 +143,7 @@ impl Pipeline {
 
         // kept ─▶ receiver, or standard output
         let (finish_by, time_is_up) = watch::channel(None);
-        let (events, endings) = bounded(4);
+        let (events, endings) = unbounded();
         let sender = match access {
             Some(access) => {
                 let target = Target {
@@ -165,9 +167,9 @@ impl Pipeline {
         let sender = Some(sender);
         let first_push = if kept.has_disk() { spool_interval } else { push_interval }.mul_f64(fastrand::f64());
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
-        start_worker(Worker::ProcessData, &plugin, events.clone())?;
-        start_worker(Worker::GetPower, &plugin, events)?;
-        Ok(Pipeline { ledger, plugin, intake, endings, processed, batching, kept, sender, finish_by })
+        kept.begin();
+        plugin.run(events);
+        Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by })
     }
 
     /// Whether batches wait on disk.
@@ -190,7 +192,7 @@ impl Pipeline {
         let left = deadline.saturating_duration_since(now);
         // A plugin that is asked to stop goes on in the next run. One that ended by itself has ended its series.
         if ended.is_empty() {
-            self.intake.end_of_run();
+            self.plugin.go_on_later();
         }
         self.plugin.stop(Worker::GetPower);
         self.collect(&mut ended, &[Worker::GetPower], now + left / 4);
@@ -201,15 +203,17 @@ impl Pipeline {
         self.plugin.stop(Worker::ProcessData);
         let late: Vec<_> = WORKERS.into_iter().filter(|&worker| !has_ended(&ended, worker)).collect();
 
+        // What is still on the way from a process of the plugin's own was sent: it counts.
+        let plugin = self.plugin.end(now + left * 3 / 4);
         self.processed.close();
         // A panic of a stage was told by its ending; what it held is given up below.
         let _ = self.batching.take().map(JoinHandle::join);
         self.kept.close();
         let _ = self.sender.take().map(JoinHandle::join);
         self.give_up_the_rest();
-        self.plugin.finish_log();
         ended.extend(self.endings.try_iter());
-        Finished { ended, late, raw: self.plugin.raw_queue() }
+        self.plugin.take_down(deadline.max(Instant::now() + LAST_MOMENT));
+        Finished { ended, late, plugin }
     }
 
     /// Waits until these workers have ended, but not beyond `until`.
@@ -271,20 +275,8 @@ fn open_spool(config: &Config, ledger: &Ledger) -> Result<Option<Disk>, SpoolErr
     Disk::open(dir, bounds, config.spool_fsync, ledger).map(Some)
 }
 
-const WORKERS: [Worker; 2] = [Worker::GetPower, Worker::ProcessData];
-
 fn has_ended(ended: &[Ended], worker: Worker) -> bool {
     ended.iter().any(|one| one.name == worker.name())
-}
-
-fn start_worker(worker: Worker, plugin: &Arc<Plugin>, events: Events<Ended>) -> std::io::Result<()> {
-    let plugin = Arc::clone(plugin);
-    let run = move || {
-        let result = plugin.run(worker);
-        // Nobody listens any more once the run has given this worker up.
-        let _ = events.send(Ended { name: worker.name(), result });
-    };
-    thread::Builder::new().name(worker.name().to_owned()).spawn(run).map(drop)
 }
 
 fn start_stage(

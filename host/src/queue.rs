@@ -118,6 +118,11 @@ impl ProcessedQueue {
         Ok(())
     }
 
+    /// The books of what passes here.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Notes that a series has ended, behind everything that was sent of it.
     pub fn end(&self, series: SeriesId) {
         let mut state = self.lock();

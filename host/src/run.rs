@@ -10,14 +10,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select};
-use monitor_plugin_api::abi::RawQueueStats;
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::config::{Config, PluginPath, plugin_path};
+use crate::config::{self, Config, PluginPath, plugin_path};
 use crate::ledger::Snapshot;
-use crate::pipeline::{Ended, Finished, Pipeline, READER, StartError};
-use crate::plugin::{LoadError, Worker, WorkerError, load};
+use crate::pipeline::{Finished, Pipeline, READER, StartError};
+use crate::plugin::process::Spawner;
+use crate::plugin::{Ended, Isolation, LoadError, Source, WORKERS, Worker, WorkerError};
+use crate::supervise::Books;
 
 /// The run was ended by a worker, or a worker did not end.
 const WORKER_ENDED: u8 = 1;
@@ -68,7 +69,7 @@ pub fn run(config: &Config) -> ExitCode {
     let ledger = std::sync::Arc::clone(&pipeline.ledger);
     let finished = pipeline.finish(ended, Instant::now() + config.shutdown_timeout);
     let well = report(&finished, asked);
-    tell(&ledger.snapshot(), finished.raw);
+    tell(&ledger.snapshot(), finished.plugin);
     if asked && well { ExitCode::SUCCESS } else { WORKER_ENDED.into() }
 }
 
@@ -84,14 +85,23 @@ fn cause_first(ended: &mut Vec<Ended>, endings: &Receiver<Ended>) {
 
 fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
     let path = &chosen.path;
-    let library = load(path)?;
-    let manifest = &library.manifest;
+    let source = match config.plugin_isolation {
+        Isolation::Off => Source::here(path)?,
+        Isolation::Process => Source::process(Spawner {
+            library: path.clone(),
+            memory_max: config.plugin_memory_max,
+            withheld: config::secrets().collect(),
+            max_label_value_bytes: config.max_label_value_bytes.get(),
+        })?,
+    };
+    let manifest = &source.manifest;
     tracing::info!(
         path = %path.display(),
         name = manifest.name,
         version = manifest.version,
         api = manifest.api,
         rustc = manifest.rustc,
+        isolated = source.is_isolated(),
         "plugin"
     );
     if manifest.panic == "abort" {
@@ -106,7 +116,7 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
              the dummy plugin runs, its readings are not real"
         );
     }
-    let pipeline = Pipeline::start(config, &library, path)?;
+    let pipeline = Pipeline::start(config, source)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         url = %config.url_for_log(),
@@ -183,17 +193,25 @@ fn report(finished: &Finished, asked: bool) -> bool {
 }
 
 fn tell_failure(name: &str, error: &WorkerError) {
-    tracing::error!(worker = name, panicked = error.panicked, "the worker failed: {error}");
+    let is_worker = WORKERS.iter().any(|worker| worker.name() == name);
+    match is_worker {
+        true => tracing::error!(worker = name, panicked = error.panicked, "the worker failed: {error}"),
+        false => tracing::error!(what = name, "the run has failed: {error}"),
+    }
     if !error.detail.is_empty() {
-        tracing::error!(worker = name, "backtrace: {}", error.detail);
+        let what = if error.panicked { "backtrace" } else { "the last lines on its stderr" };
+        tracing::error!(worker = name, "{what}: {}", error.detail);
     }
 }
 
 /// The log's last word: where every sample went.
-fn tell(books: &Snapshot, raw: RawQueueStats) {
+fn tell(books: &Snapshot, Books { raw, restarts, stalls }: Books) {
     let lost_readings = raw.sent.saturating_sub(raw.received);
     if lost_readings > 0 {
         tracing::warn!(lost_readings, "readings were left in the raw queue: process_data ended before it was empty");
+    }
+    if restarts + stalls > 0 {
+        tracing::warn!(restarts, stalls, "the plugin did not run through");
     }
     tracing::info!(
         collected = books.collected(),

@@ -151,6 +151,39 @@ impl Kind for Bytes {
     }
 }
 
+/// A size that may be left out.
+pub(crate) struct OptionalBytes {
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+}
+
+impl OptionalBytes {
+    fn given(&self) -> Bytes {
+        Bytes { min: self.min, max: self.max }
+    }
+}
+
+impl Accepts for OptionalBytes {
+    fn accepts(&self) -> String {
+        self.given().accepts()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "BYTES"
+    }
+}
+
+impl Kind for OptionalBytes {
+    type Value = Option<usize>;
+
+    fn parse(&self, text: &str) -> Result<Option<usize>, &'static str> {
+        match text {
+            "" => Ok(None),
+            text => self.given().parse(text).map(Some),
+        }
+    }
+}
+
 /// On or off.
 pub(crate) struct Switch;
 

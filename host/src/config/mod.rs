@@ -60,6 +60,14 @@ impl Config {
     }
 }
 
+/// The variables that the host alone is to know: those that may hold secrets for the receiver. Proxies are the system's own
+/// convention, and a plugin may need them.
+pub fn secrets() -> impl Iterator<Item = &'static str> {
+    let of_the_receiver = |var: &&&Var| var.name.starts_with("REMOTE_WRITE_");
+    let may_hold_one = |var: &&&Var| var.secret || var.name == vars::REMOTE_WRITE_URL.name;
+    vars::TABLE.iter().filter(of_the_receiver).filter(may_hold_one).map(|var| var.name)
+}
+
 /// Whether people's log may be coloured, by the convention of <https://no-color.org>: `NO_COLOR`, if not empty, forbids it.
 pub fn colour_allowed(env: impl Fn(&str) -> Option<OsString>) -> bool {
     env("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -178,7 +186,9 @@ impl Reader<'_> {
         let headers = text(&vars::REMOTE_WRITE_HEADERS).and_then(|text| access::Headers.parse(&text).ok());
         let authorization = headers.is_some_and(|headers| headers.contains_key("authorization"));
         let url = TargetUrl::parse(&url).ok();
-        let lines = together::contradictions(|var| self.given(var).1.is_some(), url.as_ref(), authorization);
+        let isolation = text(&vars::PLUGIN_ISOLATION).unwrap_or_else(|| vars::PLUGIN_ISOLATION.default.to_owned());
+        let isolated = !isolation.eq_ignore_ascii_case("off");
+        let lines = together::contradictions(|var| self.given(var).1.is_some(), url.as_ref(), authorization, isolated);
         self.mistakes.extend(lines);
     }
 }

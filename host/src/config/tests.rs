@@ -84,6 +84,7 @@ fn with(name: &str) -> Option<(&'static str, &'static str)> {
         "REMOTE_WRITE_PASSWORD" | "REMOTE_WRITE_PASSWORD_FILE" => Some(("REMOTE_WRITE_USERNAME", "user")),
         "TLS_CERT_FILE" => Some(("TLS_KEY_FILE", "key.pem")),
         "TLS_KEY_FILE" => Some(("TLS_CERT_FILE", "cert.pem")),
+        "PLUGIN_MEMORY_MAX" => Some(("PLUGIN_ISOLATION", "process")),
         _ => None,
     }
 }
@@ -237,9 +238,20 @@ fn what_does_not_go_together_is_told_with_all_other_mistakes() {
     one(&[("REMOTE_WRITE_HEADERS", "A=1,Content-Type=pw")], &["REMOTE_WRITE_HEADERS=\"***\"", "content-type"]);
     one(&[("TLS_CERT_FILE", "/f")], &["TLS_CERT_FILE", "TLS_KEY_FILE"]);
     one(&[("TLS_KEY_FILE", "/f")], &["TLS_CERT_FILE", "TLS_KEY_FILE"]);
+    one(&[("PLUGIN_MEMORY_MAX", "1GiB")], &["PLUGIN_MEMORY_MAX", "PLUGIN_ISOLATION=process"]);
+    one(&[("PLUGIN_MEMORY_MAX", "1GiB"), ("PLUGIN_ISOLATION", "OFF")], &["PLUGIN_MEMORY_MAX"]);
     assert_eq!(lines(&[(token, "pw"), (file, "/f"), (user, "u"), ("PUSH_INTERVAL_S", "abc")]).len(), 4);
 
     assert!(load(&[], &[(url, "http://u@h/"), (password, "pw")]).is_ok());
+}
+
+#[test]
+fn a_plugin_s_process_is_told_no_secret() {
+    let withheld: Vec<_> = secrets().collect();
+    assert_eq!(
+        withheld,
+        ["REMOTE_WRITE_URL", "REMOTE_WRITE_PASSWORD", "REMOTE_WRITE_BEARER_TOKEN", "REMOTE_WRITE_HEADERS"]
+    );
 }
 
 #[test]

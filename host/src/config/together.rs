@@ -2,16 +2,19 @@
 //! Never sees a secret.
 
 use super::vars::{
-    REMOTE_WRITE_BEARER_TOKEN, REMOTE_WRITE_BEARER_TOKEN_FILE, REMOTE_WRITE_HEADERS, REMOTE_WRITE_HEADERS_FILE,
-    REMOTE_WRITE_PASSWORD, REMOTE_WRITE_PASSWORD_FILE, REMOTE_WRITE_USERNAME, TLS_CERT_FILE, TLS_KEY_FILE,
+    PLUGIN_MEMORY_MAX, REMOTE_WRITE_BEARER_TOKEN, REMOTE_WRITE_BEARER_TOKEN_FILE, REMOTE_WRITE_HEADERS,
+    REMOTE_WRITE_HEADERS_FILE, REMOTE_WRITE_PASSWORD, REMOTE_WRITE_PASSWORD_FILE, REMOTE_WRITE_USERNAME, TLS_CERT_FILE,
+    TLS_KEY_FILE,
 };
 use super::{TargetUrl, Var};
 
-/// Every contradiction. `url` is none when it is wrong itself; `authorization`: whether a custom header sets it.
+/// Every contradiction. `url` is none when it is wrong itself; `authorization`: whether a custom header sets it;
+/// `isolated`: whether the plugin gets a process of its own.
 pub(super) fn contradictions(
     given: impl Fn(&Var) -> bool,
     url: Option<&TargetUrl>,
     authorization: bool,
+    isolated: bool,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     let both_ways = [
@@ -65,6 +68,13 @@ pub(super) fn contradictions(
         (true, false) => lines.push("TLS_CERT_FILE is set without its key; give TLS_KEY_FILE".into()),
         (false, true) => lines.push("TLS_KEY_FILE is set without its certificate; give TLS_CERT_FILE".into()),
         _ => {}
+    }
+    if given(&PLUGIN_MEMORY_MAX) && !isolated {
+        lines.push(
+            "PLUGIN_MEMORY_MAX is set and PLUGIN_ISOLATION is off: only a process of its own can be bounded; give \
+             PLUGIN_ISOLATION=process"
+                .into(),
+        );
     }
     lines
 }

@@ -10,16 +10,19 @@ use reqwest::header::HeaderMap;
 
 use super::access::{Headers, Hosts, Password, Proxy, Token, UserName};
 use super::kind::{
-    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalDirectory, OptionalPath, OptionalSeconds,
-    Positive, Seconds, Statuses, Switch,
+    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalBytes, OptionalDirectory, OptionalPath,
+    OptionalSeconds, Positive, Seconds, Statuses, Switch,
 };
 use super::secret::Secret;
 use super::url::TargetUrl;
 use crate::encode::Protocol;
 use crate::log::{Format, Level};
 use crate::negotiate;
+use crate::plugin::Isolation;
+use crate::supervise::Restart;
 
 const SENSOR: &str = "Sensor";
+const PLUGIN: &str = "Plugin";
 const BATCHES: &str = "Batches";
 const DELIVERY: &str = "Delivery";
 const SPOOL: &str = "Spool";
@@ -121,6 +124,60 @@ settings! {
         unit: "s",
         group: SENSOR,
         help: "After this long without a sample a series ends: a stale marker is sent. Unset, only its plugin ends it.",
+        why: "Only the operator knows how seldom a sensor may speak.",
+    }
+    PLUGIN_ISOLATION {
+        field: plugin_isolation: Isolation,
+        kind: Choice {
+            placeholder: "HOW",
+            names: &[("off", Isolation::Off), ("process", Isolation::Process)],
+        },
+        default: "off",
+        unit: "",
+        group: PLUGIN,
+        help: "process: the plugin runs in a process of its own, whose death costs only what is still inside.",
+        why: "A plugin that is trusted needs no second process, some 3 MB of memory. One that calls foreign code is \
+              safer in its own.",
+    }
+    PLUGIN_MEMORY_MAX {
+        field: plugin_memory_max: Option<usize>,
+        kind: OptionalBytes { min: 32 << 20, max: 1 << 50 },
+        default: "",
+        unit: "",
+        group: PLUGIN,
+        help: "How much memory the plugin's process may ask for; beyond it allocations fail, which ends the process.",
+        why: "Only its author knows what a sensor needs. It bounds what is private and writable (RLIMIT_DATA), whole \
+              stacks included.",
+    }
+    PLUGIN_RESTART {
+        field: plugin_restart: Restart,
+        kind: Choice {
+            placeholder: "WHEN",
+            names: &[("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)],
+        },
+        default: "never",
+        unit: "",
+        group: PLUGIN,
+        help: "Whether a plugin that failed (on-failure), or ended at all (always), is started again.",
+        why: "A container restarts what exits, and shows that it did. In the host's own process a plugin can be started \
+              again only when both of its workers have ended.",
+    }
+    PLUGIN_RESTART_MAX {
+        field: plugin_restart_max: NonZeroUsize,
+        kind: Positive { max: 1_000_000 },
+        default: "10",
+        unit: "restarts",
+        group: PLUGIN,
+        help: "So many restarts in a row, then the run ends; after 60 s without a failure they are counted anew.",
+        why: "The gaps between them grow from 0.25 s to 30 s: two minutes, after which it will not mend by itself.",
+    }
+    PLUGIN_STALL_S {
+        field: plugin_stall: Option<Duration>,
+        kind: OptionalSeconds { min: 0.1, max: 30.0 * DAY },
+        default: "",
+        unit: "s",
+        group: PLUGIN,
+        help: "A plugin that sends, logs and registers nothing for so long is told, and restarted where that is on.",
         why: "Only the operator knows how seldom a sensor may speak.",
     }
     PUSH_INTERVAL_S {

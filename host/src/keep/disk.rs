@@ -14,7 +14,7 @@ use crate::batch::Batch;
 use crate::encode;
 use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::log::Limit;
-use crate::spool::{Bounds, Protocol, Record, Recovered, Spool, SpoolError, Tally};
+use crate::spool::{Bounds, LastRun, Protocol, Record, Recovered, Spool, SpoolError, Tally};
 
 /// How soon a spool that can't be opened is tried again; later than so only when no batch comes.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
@@ -26,6 +26,8 @@ pub struct Disk {
     bounds: Bounds,
     fsync: bool,
     state: State,
+    /// The run is under way: a spool that is opened now is marked as in use.
+    has_begun: bool,
     /// The batch that failed last, and how often.
     attempts: (u64, u32),
     /// A failure to write was told, and no write has succeeded since.
@@ -54,6 +56,7 @@ impl Disk {
             bounds,
             fsync,
             state: State::Closed { tried: Instant::now() },
+            has_begun: false,
             attempts: (0, 0),
             told_failing: false,
             failure_limit: Limit::default(),
@@ -77,6 +80,9 @@ impl Disk {
         tell(&self.dir, &recovered);
         let base_sequence = spool.last_sequence();
         self.state = State::Open { spool: Box::new(spool), base_sequence };
+        if self.has_begun {
+            self.begin();
+        }
         Ok(())
     }
 
@@ -99,6 +105,21 @@ impl Disk {
             Err(error) => tracing::debug!("SPOOL_DIR: {error}; it is tried again"),
         }
         self.is_open()
+    }
+
+    /// The run has begun: the next one will know if it does not come to its end.
+    pub(super) fn begin(&mut self) {
+        self.has_begun = true;
+        if let State::Open { spool, .. } = &self.state {
+            spool.begin(LastRun { pid: std::process::id(), since_ms: now_ms() });
+        }
+    }
+
+    /// The run has come to its end.
+    pub(super) fn end(&self) {
+        if let State::Open { spool, .. } = &self.state {
+            spool.end();
+        }
     }
 
     /// Writes a batch behind all others. Returns whether it is on disk now.
@@ -213,6 +234,16 @@ impl Disk {
 }
 
 fn tell(dir: &Path, recovered: &Recovered) {
+    if let Some(LastRun { pid, since_ms }) = recovered.unfinished {
+        let since =
+            jiff::Timestamp::from_millisecond(since_ms).map_or_else(|_| "?".to_owned(), |since| since.to_string());
+        tracing::warn!(
+            dir = %dir.display(),
+            pid,
+            since,
+            "the last run did not come to its end: it was killed, crashed, or lost its machine; what it had not written yet is lost"
+        );
+    }
     let Tally { records, samples, bytes } = recovered.waiting;
     if records > 0 {
         tracing::info!(dir = %dir.display(), batches = records, samples, bytes, "an earlier run left these in the spool: they go first");

@@ -239,7 +239,13 @@ impl Kept {
             given_up.samples += batch.samples;
         }
         state.bytes = 0;
+        state.disk.iter().for_each(Disk::end);
         given_up
+    }
+
+    /// The run has begun, and is to come to its end by [`give_up`](Self::give_up).
+    pub fn begin(&self) {
+        self.lock().disk.iter_mut().for_each(Disk::begin);
     }
 
     /// Whether there is a spool, and it can be used.

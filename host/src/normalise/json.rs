@@ -11,7 +11,7 @@ use super::{Normaliser, Sink, mend, non_empty_or, reject_timestamp, sample, time
 use crate::ledger::Reason;
 
 /// Text takes several times its length while it is read; what is longer is not read at all.
-const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 
 impl Normaliser {
     /// Takes JSON text: a dictionary, or a list of dictionaries. Each item of a list is at least one sample or

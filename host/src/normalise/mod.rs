@@ -16,6 +16,8 @@ mod time;
 #[cfg(test)]
 mod tests;
 
+pub use json::MAX_DOCUMENT_BYTES;
+
 use crate::labels::{LabelSet, MAX_LABELS, Rules};
 use crate::ledger::Reason;
 use crate::sample::canonical;

@@ -1,11 +1,12 @@
 //! What a plugin sees of the host.
 //!
-//! Enters: the plugin's calls, from any of its threads. Leaves: the same, to the [`Intake`] and to the log. A panic of
-//! ours ends here: the plugin is told that nothing is taken any more.
+//! Enters: the plugin's calls, from any of its threads, or made again for it by the thread that reads what its own process
+//! sends. Leaves: the same, to the [`Intake`] and to the log, and each as a sign of life. A panic of ours ends here: the
+//! plugin is told that nothing is taken any more.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr};
@@ -16,6 +17,7 @@ use monitor_plugin_api::abi::{
 
 use super::log::PluginLog;
 use crate::intake::{Intake, Record};
+use crate::plugin::Presence;
 use crate::queue::Refused;
 use crate::series::{Metadata, SeriesId};
 
@@ -28,15 +30,28 @@ pub struct HostSettings {
     pub raw_queue_size: usize,
 }
 
-/// The host, ready to be handed to a plugin.
-pub(super) fn host(intake: Arc<Intake>, settings: HostSettings, log: Arc<PluginLog>) -> HostBox {
-    HostAbi_TO::from_value(Host { intake, settings, log }, TD_Opaque)
+/// The host, as one instance of a plugin sees it.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) intake: Arc<Intake>,
+    pub(super) settings: HostSettings,
+    pub(super) presence: Arc<Presence>,
+    pub(super) log: Arc<PluginLog>,
 }
 
-struct Host {
-    intake: Arc<Intake>,
-    settings: HostSettings,
-    log: Arc<PluginLog>,
+impl Host {
+    /// Ready to be handed to a plugin.
+    pub(super) fn boxed(self) -> HostBox {
+        HostAbi_TO::from_value(self, TD_Opaque)
+    }
+
+    /// Passes a send on, unless the instance is over.
+    fn send(&self, send: impl FnOnce(&Intake) -> Result<(), Refused>) -> i32 {
+        if !self.presence.sign() {
+            return code::STOPPED;
+        }
+        guarded(code::STOPPED, || answer(send(&self.intake)))
+    }
 }
 
 impl HostAbi for Host {
@@ -53,27 +68,28 @@ impl HostAbi for Host {
     }
 
     fn log(&self, event: AbiLogEvent<'_>) {
+        self.presence.sign();
         guarded((), || self.log.write(&event));
     }
 
     fn send_records(&self, records: RSlice<'_, AbiRecord<'_>>, timeout_ns: u64) -> i32 {
-        guarded(code::STOPPED, || {
+        self.send(|intake| {
             let records = records.as_slice().iter().map(|record| Record {
                 metric: record.metric.as_str(),
                 labels: pairs(&record.labels),
                 value: record.value,
                 timestamp_ms: Some(record.timestamp_ms).filter(|&timestamp_ms| timestamp_ms != NO_TIMESTAMP),
             });
-            answer(self.intake.records(records, Duration::from_nanos(timeout_ns)))
+            intake.records(records, Duration::from_nanos(timeout_ns))
         })
     }
 
     fn send_json(&self, document: RSlice<'_, u8>, timeout_ns: u64) -> i32 {
-        guarded(code::STOPPED, || answer(self.intake.json(document.as_slice(), Duration::from_nanos(timeout_ns))))
+        self.send(|intake| intake.json(document.as_slice(), Duration::from_nanos(timeout_ns)))
     }
 
     fn send_samples(&self, samples: RSlice<'_, Sample>, timeout_ns: u64) -> i32 {
-        guarded(code::STOPPED, || answer(self.intake.samples(samples.as_slice(), Duration::from_nanos(timeout_ns))))
+        self.send(|intake| intake.samples(samples.as_slice(), Duration::from_nanos(timeout_ns)))
     }
 
     fn register_series(
@@ -85,6 +101,9 @@ impl HostAbi for Host {
         let error = |message: String| {
             RErr(AbiError { failure: failure::ERROR, message: message.into(), detail: Default::default() })
         };
+        if !self.presence.sign() {
+            return error("the host takes nothing from this instance any more".into());
+        }
         let panicked = error("the host could not register the series".into());
         guarded(panicked, || {
             let metadata = Metadata {
@@ -93,7 +112,12 @@ impl HostAbi for Host {
                 unit: metadata.unit.as_str().to_owned(),
             };
             match self.intake.register(metric.as_str(), pairs(&labels), metadata) {
-                Ok(series) => ROk(series.to_number()),
+                Ok(series) => {
+                    if !self.presence.got(series) {
+                        self.intake.release(series);
+                    }
+                    ROk(series.to_number())
+                }
                 Err(reason) => {
                     let labels: Vec<_> = pairs(&labels).take(10).collect();
                     let shown: String = format!("{metric}{labels:?}").chars().take(200).collect();
@@ -104,11 +128,18 @@ impl HostAbi for Host {
     }
 
     fn set_series_start(&self, series: u64, start_ms: i64) {
+        self.presence.sign();
         guarded((), || self.intake.set_start(SeriesId::from_number(series), start_ms));
     }
 
     fn release_series(&self, series: u64) {
-        guarded((), || self.intake.release(SeriesId::from_number(series)));
+        self.presence.sign();
+        let series = SeriesId::from_number(series);
+        guarded((), || {
+            if self.presence.gave_back(series, Instant::now()) {
+                self.intake.release(series);
+            }
+        });
     }
 }
 
@@ -124,7 +155,7 @@ fn answer(taken: Result<(), Refused>) -> i32 {
     }
 }
 
-fn guarded<R>(panicked: R, run: impl FnOnce() -> R) -> R {
+pub(super) fn guarded<R>(panicked: R, run: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
         std::mem::forget(payload);
         panicked

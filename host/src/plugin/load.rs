@@ -18,12 +18,12 @@ use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOA
 use abi_stable::std_types::{RErr, ROk, RResult};
 use libloading::os::unix::{Library as OsLibrary, RTLD_LOCAL, RTLD_NOW};
 use monitor_plugin_api::API_VERSION;
-use monitor_plugin_api::abi::{AbiError, MonitorBox, PluginModuleRef, RawQueueStats, failure, worker};
+use monitor_plugin_api::abi::{AbiError, HostBox, MonitorBox, PluginModuleRef, RawQueueStats, failure, worker};
 use monitor_plugin_api::manifest::Manifest;
 
-use super::boundary::{self, HostSettings};
+use super::boundary::{Host, HostSettings};
 use super::log::PluginLog;
-use super::{LoadError, explain, preflight};
+use super::{Handles, LoadError, Presence, explain, preflight};
 use crate::intake::Intake;
 
 /// A library that is open and fits; no code of its author has run yet, but for constructors.
@@ -110,11 +110,19 @@ impl Library {
     /// # Errors
     /// What `new()` said.
     pub fn create(&self, path: &Path, intake: Arc<Intake>, settings: HostSettings) -> Result<Plugin, LoadError> {
-        let log = Arc::new(PluginLog::new());
-        match self.module.create()(boundary::host(intake, settings, Arc::clone(&log))) {
-            ROk(monitor) => Ok(Plugin { monitor, log }),
+        let (presence, log) = (Arc::new(Presence::new(Handles::Own)), Arc::new(PluginLog::new()));
+        let created = self.create_with(path, Host { intake, settings, presence, log: Arc::clone(&log) }.boxed());
+        if created.is_err() {
+            log.finish();
+        }
+        created
+    }
+
+    /// As [`create`](Self::create), for a host that is somewhere else.
+    pub(super) fn create_with(&self, path: &Path, host: HostBox) -> Result<Plugin, LoadError> {
+        match self.module.create()(host) {
+            ROk(monitor) => Ok(Plugin { monitor }),
             RErr(error) => {
-                log.finish();
                 let refused = LoadError::new(path, format_args!("the plugin can't start: {}", error.message));
                 Err(LoadError { backtrace: error.detail.into_string(), ..refused })
             }
@@ -148,11 +156,26 @@ pub struct WorkerError {
     message: String,
     /// Whether it panicked.
     pub panicked: bool,
-    /// A backtrace, where one was asked for.
+    /// A backtrace, where one was asked for; of a process, the last lines on its stderr.
     pub detail: String,
 }
 
+impl From<AbiError> for WorkerError {
+    fn from(error: AbiError) -> Self {
+        let (message, detail) = (error.message.into_string(), error.detail.into_string());
+        WorkerError { message, panicked: error.failure == failure::PANIC, detail }
+    }
+}
+
 impl WorkerError {
+    pub(crate) fn new(message: impl Into<String>, panicked: bool, detail: impl Into<String>) -> Self {
+        WorkerError { message: message.into(), panicked, detail: detail.into() }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A stage of the host's own has panicked.
     pub(crate) fn defect(stage: &str) -> Self {
         let message = format!("{stage} panicked: this is a defect of monitor-host, please report it");
@@ -163,7 +186,6 @@ impl WorkerError {
 /// A plugin that is ready to run.
 pub struct Plugin {
     monitor: MonitorBox,
-    log: Arc<PluginLog>,
 }
 
 impl fmt::Debug for Plugin {
@@ -182,11 +204,7 @@ impl Plugin {
             Worker::GetPower => self.monitor.get_power(),
             Worker::ProcessData => self.monitor.process_data(),
         };
-        ended.into_result().map_err(|error| WorkerError {
-            message: error.message.into_string(),
-            panicked: error.failure == failure::PANIC,
-            detail: error.detail.into_string(),
-        })
+        ended.into_result().map_err(WorkerError::from)
     }
 
     /// Asks one of its workers to end.
@@ -195,11 +213,6 @@ impl Plugin {
             Worker::GetPower => worker::GET_POWER,
             Worker::ProcessData => worker::PROCESS_DATA,
         });
-    }
-
-    /// Tells how much of its log was left out and not told yet.
-    pub fn finish_log(&self) {
-        self.log.finish();
     }
 
     /// The books of its raw queue, in items.

@@ -4,7 +4,8 @@
 //! [`LoadError`] that says in one line what is wrong with which file and what to do.
 //!
 //! `preflight` reads the file before anything in it can run; `load` is the only place that opens it; `explain` says in
-//! one line what went wrong there; `boundary` is what the plugin sees of the host, and `log` bounds what it says. No other
+//! one line what went wrong there; `boundary` is what the plugin sees of the host, `log` bounds what it says, and `presence`
+//! is what the host sees of it; `process` puts a pipe between the two; `source` makes instances either way. No other
 //! module of the host knows the ABI.
 
 mod boundary;
@@ -12,10 +13,30 @@ mod explain;
 mod load;
 mod log;
 mod preflight;
+mod presence;
+pub mod process;
+mod source;
 
 pub use boundary::HostSettings;
 pub use load::{Library, Plugin, Worker, WorkerError, load};
 pub use preflight::{inspect, inspect_bytes};
+pub use presence::{Handles, Presence};
+pub use source::{Isolation, Running, Source};
+
+/// Both workers, in the order of the path.
+pub const WORKERS: [Worker; 2] = [Worker::GetPower, Worker::ProcessData];
+
+/// The name under which the end of a plugin's process is told.
+pub const PROCESS: &str = "process";
+
+/// Something has ended: a worker, the plugin's process, or, where it panicked, a stage of the host's own.
+#[derive(Debug)]
+pub struct Ended {
+    /// A worker's function, [`PROCESS`], or the stage.
+    pub name: &'static str,
+    /// How.
+    pub result: Result<(), WorkerError>,
+}
 
 /// Why a library can't be the plugin.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +52,12 @@ pub struct LoadError {
 impl LoadError {
     fn new(path: &std::path::Path, wrong: impl std::fmt::Display) -> Self {
         LoadError { message: format!("{}: {wrong}", path.display()), detail: String::new(), backtrace: String::new() }
+    }
+
+    /// A thread of the host's own has panicked.
+    pub(crate) fn defect() -> Self {
+        let message = "the plugin could not be made: this is a defect of monitor-host, please report it".to_owned();
+        LoadError { message, detail: String::new(), backtrace: String::new() }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {

@@ -11,7 +11,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `lock` | nothing; whoever uses the directory holds a lock on it |
+//! | `lock` | while a run uses the directory, its process id and start, in text; it holds a lock on the file |
 //! | `cursor` | up to where records are done with |
 //! | `00000000000000000001.seg` … | records, one after the other; the highest number is the newest segment |
 //!
@@ -52,6 +52,7 @@
 
 mod cursor;
 mod error;
+mod mark;
 mod open;
 mod queue;
 mod record;
@@ -63,6 +64,7 @@ use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;
 
 pub use self::error::SpoolError;
+pub use self::mark::LastRun;
 pub use self::queue::Spool;
 pub use self::record::{HEADER_LEN, Protocol, Record};
 pub use self::scan::read_all;
@@ -125,6 +127,8 @@ pub struct Recovered {
     pub torn_bytes: u64,
     /// Neither copy of the cursor could be read: records of the oldest segment that were answered are sent again.
     pub cursor_lost: bool,
+    /// The last run did not come to its end.
+    pub unfinished: Option<LastRun>,
 }
 
 /// Records that waited and will never be sent, by cause.

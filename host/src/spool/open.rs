@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use super::cursor::Cursor;
+use super::mark::{self, LastRun};
 use super::queue::Spool;
 use super::segment::{self, Rubbish, Segment};
 use super::{Bounds, Recovered, SpoolError};
@@ -27,7 +28,8 @@ impl Spool {
         let path = dir.join("cursor");
         let (cursor, state) = Cursor::open(&path, fsync).map_err(SpoolError::io("open", &path))?;
         let (numbers, free) = segment::list(dir).map_err(SpoolError::io("list", dir))?;
-        let mut recovered = Recovered { cursor_lost: state.is_none() && !numbers.is_empty(), ..Recovered::default() };
+        let cursor_lost = state.is_none() && !numbers.is_empty();
+        let mut recovered = Recovered { cursor_lost, unfinished: mark::read(&lock), ..Recovered::default() };
         let mut state = state.unwrap_or_default();
         let (mut segments, mut garbage) = (VecDeque::new(), Vec::new());
         let mut newest_is_whole = false;
@@ -69,10 +71,20 @@ impl Spool {
             held: None,
             losses: Default::default(),
             buffer: Vec::new(),
-            _lock: lock,
+            lock,
         };
         spool.start(&path)?;
         Ok((spool, recovered))
+    }
+
+    /// A run has begun that will come to an [`end`](Self::end), unless it is killed or crashes.
+    pub fn begin(&self, run: LastRun) {
+        mark::begin(&self.lock, run);
+    }
+
+    /// The run has come to its end.
+    pub fn end(&self) {
+        mark::end(&self.lock);
     }
 
     /// Writes the cursor, so that both copies are whole and a directory that can't be written to is found out now.

@@ -40,7 +40,7 @@ pub struct Spool {
     pub(super) losses: Losses,
     /// For the next record, so that it is written with one write.
     pub(super) buffer: Vec<u8>,
-    pub(super) _lock: File,
+    pub(super) lock: File,
 }
 
 /// A record that was given out.

@@ -35,6 +35,7 @@ mod retries;
 // How a run ends, and what it may take meanwhile.
 mod campaign;
 mod ending;
+mod isolation;
 mod memory;
 mod spool;
 mod workers;

@@ -263,6 +263,36 @@ pub(super) fn cases() -> Vec<Case> {
             bad: &["abc", "-1", "0", "NaN", "1e9", LONG],
         },
         Case {
+            name: "PLUGIN_ISOLATION",
+            field: |c| format!("{:?}", c.plugin_isolation),
+            good: &[("off", "Off"), ("Process", "Process")],
+            bad: &["abc", "-1", "0", "1", "NaN", "thread", LONG],
+        },
+        Case {
+            name: "PLUGIN_MEMORY_MAX",
+            field: |c| format!("{:?}", c.plugin_memory_max),
+            good: &[("32MiB", "Some(33554432)"), ("2 gib", "Some(2147483648)")],
+            bad: &["abc", "-1", "0", "NaN", "31MiB", "1GB", LONG],
+        },
+        Case {
+            name: "PLUGIN_RESTART",
+            field: |c| format!("{:?}", c.plugin_restart),
+            good: &[("never", "Never"), ("on-failure", "OnFailure"), ("ALWAYS", "Always")],
+            bad: &["abc", "-1", "0", "1", "NaN", "on_failure", LONG],
+        },
+        Case {
+            name: "PLUGIN_RESTART_MAX",
+            field: |c| c.plugin_restart_max.to_string(),
+            good: &[("1", "1"), ("1000000", "1000000")],
+            bad: NOT_POSITIVE,
+        },
+        Case {
+            name: "PLUGIN_STALL_S",
+            field: |c| format!("{:?}", c.plugin_stall),
+            good: &[("0.5", "Some(500ms)")],
+            bad: &["abc", "-1", "0", "NaN", "1e9", LONG],
+        },
+        Case {
             name: "RETRY_ON_HTTP",
             field: |c| format!("{:?}", c.retry_on_http),
             good: &[("401, 403", "[401, 403]")],

@@ -2,7 +2,9 @@
 //!
 //! Without any, it numbers its samples: series `fault_number` gets the values 1, 2, 3, … at SCRAPE_INTERVAL_S, each
 //! with the moment of its reading, so that a test can tell from what arrived what is missing.
+#![allow(unsafe_code, reason = "a segmentation fault is one of the faults")]
 
+use std::fs::OpenOptions;
 use std::io::{Write, stdout};
 use std::time::Duration;
 
@@ -12,12 +14,29 @@ use monitor_plugin_api::{
     export_monitor_impl, now_ms, setting,
 };
 
-const BEHAVIOURS: [&str; 6] = ["run", "error", "return", "panic", "ignore-stop", "panic-string"];
+const BEHAVIOURS: [&str; 14] = [
+    "run",
+    "error",
+    "return",
+    "panic",
+    "ignore-stop",
+    "panic-string",
+    "segfault",
+    "abort",
+    "overflow",
+    "exit",
+    "leak",
+    "stall",
+    "hang",
+    "print",
+];
 
 struct Fault {
     /// What `get_power` and `process_data` do after `after` readings.
     get_power: &'static str,
     process_data: &'static str,
+    /// What is done when the plugin is taken down.
+    drop: &'static str,
     after: u64,
     /// `series`, `records`, `list` or the text of FAULT_JSON.
     form: &'static str,
@@ -48,21 +67,31 @@ impl MonitorImpl for Fault {
     type Raw = (u64, i64);
 
     fn new() -> Result<Self, Error> {
-        match setting("FAULT_NEW").choice("run", &BEHAVIOURS)? {
+        let instance = count_instance(&setting("FAULT_INSTANCES").text("")?)?;
+        // So many instances misbehave, the others don't.
+        let is_faulty = instance <= setting("FAULT_FAULTY").number(u64::MAX, 0..=u64::MAX)?;
+        let behaviour = |name| setting(name).choice("run", &BEHAVIOURS).map(|how| if is_faulty { how } else { "run" });
+        match behaviour(if instance == 1 { "FAULT_NEW" } else { "FAULT_NEW_LATER" })? {
             "error" => return Err(Error::new("FAULT_NEW asked for an error: there is no sensor")),
             "panic" => panic!("FAULT_NEW asked for a panic"),
             "ignore-stop" => ignore_stop(),
-            _ => {}
+            "run" => {}
+            how => misbehave(how, &Stop::new())?,
         }
+        let series = setting("FAULT_SERIES").number(1, 1..=1_000_000)?;
         let offsets = setting("FAULT_OFFSETS_MS").text("0")?;
         let offsets_ms = offsets.split(',').map(str::parse).collect::<Result<_, _>>();
         Ok(Fault {
-            get_power: setting("FAULT_GET_POWER").choice("run", &BEHAVIOURS)?,
-            process_data: setting("FAULT_PROCESS_DATA").choice("run", &BEHAVIOURS)?,
+            get_power: behaviour("FAULT_GET_POWER")?,
+            process_data: behaviour("FAULT_PROCESS_DATA")?,
+            drop: behaviour("FAULT_DROP")?,
             after: setting("FAULT_AFTER").number(10, 0..=u64::MAX)?,
             form: setting("FAULT_FORM").choice("series", &["series", "records", "list", "json"])?,
             json: setting("FAULT_JSON").text("")?,
-            series: setting("FAULT_SERIES").number(1, 1..=1_000_000)?,
+            series: match instance {
+                1 => series,
+                _ => setting("FAULT_SERIES_LATER").number(series, 1..=1_000_000)?,
+            },
             first: setting("FAULT_FIRST").number(1, 1..=u64::MAX / 2)?,
             spread: setting("FAULT_SPREAD").text("0")?.parse()?,
             journal: setting("FAULT_JOURNAL").choice("0", &["0", "1"])? == "1",
@@ -93,7 +122,7 @@ impl MonitorImpl for Fault {
             // Without waiting: a full raw queue is one of the faults, and the host counts what is handed back.
             let _ = out.send_timeout((number, moment + offset), Duration::ZERO);
             if number == self.after {
-                misbehave(self.get_power)?;
+                misbehave(self.get_power, &stop)?;
                 if self.get_power == "return" {
                     return Ok(());
                 }
@@ -105,7 +134,7 @@ impl MonitorImpl for Fault {
         Ok(())
     }
 
-    fn process_data(&self, input: RawReceiver<Self::Raw>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
+    fn process_data(&self, input: RawReceiver<Self::Raw>, out: RecordSender, stop: Stop) -> Result<(), Error> {
         info!(answer = 42, "the fault plugin is ready");
         debug!("a detail of the fault plugin");
         warn!("a warning of the fault plugin");
@@ -124,7 +153,7 @@ impl MonitorImpl for Fault {
                 let _ = out.send(&[late][..]);
             }
             if number == self.after {
-                misbehave(self.process_data)?;
+                misbehave(self.process_data, &stop)?;
                 if self.process_data == "return" {
                     return Ok(());
                 }
@@ -188,13 +217,52 @@ fn iso(moment_ms: i64) -> String {
     format!("{year}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}", day + 1)
 }
 
-fn misbehave(how: &str) -> Result<(), Error> {
+/// Adds one to the number that is the length of this file, if there is a name; else there are no others.
+fn count_instance(path: &str) -> Result<u64, Error> {
+    if path.is_empty() {
+        return Ok(1);
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(b".")?;
+    Ok(file.metadata()?.len())
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        let _ = misbehave(self.drop, &Stop::new());
+    }
+}
+
+fn misbehave(how: &str, stop: &Stop) -> Result<(), Error> {
     match how {
-        "error" => Err(Error::new("the sensor has gone, as the test asked")),
+        "error" => return Err(Error::new("the sensor has gone, as the test asked")),
         "panic" => panic!("as the test asked"),
         "panic-string" => panic!("as the test asked, {}", now_ms()),
-        _ => Ok(()),
+        // SAFETY: there is none, which is what the test is about: nothing is mapped at the address.
+        "segfault" => unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(0) },
+        "abort" => {
+            eprintln!("the plugin's last words");
+            std::process::abort();
+        }
+        "overflow" => drop(overflow(&[0; 1024])),
+        "exit" => std::process::exit(7),
+        "leak" => loop {
+            // Written to, so that it counts however memory is counted.
+            std::mem::forget(std::hint::black_box(vec![1_u8; 1 << 20]));
+        },
+        "stall" => drop(stop.wait(Duration::MAX)),
+        "hang" => ignore_stop(),
+        "print" => println!("the plugin prints, {}", "x".repeat(100)),
+        _ => {}
     }
+    Ok(())
+}
+
+/// Never ends, but for want of a stack.
+#[allow(unconditional_recursion, reason = "that is the fault")]
+fn overflow(deeper: &[u8; 1024]) -> u8 {
+    let own = std::hint::black_box([deeper[0].wrapping_add(1); 1024]);
+    overflow(&own).wrapping_add(own[7])
 }
 
 fn flood(level: &str, stop: &Stop) {

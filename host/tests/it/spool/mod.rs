@@ -2,6 +2,7 @@
 
 mod damage;
 mod kill;
+mod unfinished;
 
 use std::fs;
 use std::os::unix::fs::symlink;

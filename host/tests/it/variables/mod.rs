@@ -15,6 +15,7 @@ macro_rules! effects {
 mod effects;
 mod limits;
 mod mistakes;
+mod plugin;
 mod sources;
 mod spool;
 
@@ -75,7 +76,8 @@ fn names() -> Vec<&'static str> {
 
 #[test]
 fn no_variable_is_without_a_test_of_its_effect() {
-    let mut shown: Vec<&str> = [effects::SHOWN, limits::SHOWN, spool::SHOWN, crate::access::SHOWN].concat();
+    let mut shown: Vec<&str> =
+        [effects::SHOWN, limits::SHOWN, plugin::SHOWN, spool::SHOWN, crate::access::SHOWN].concat();
     shown.retain(|name| !name.starts_with("DUMMY_"));
     shown.sort_unstable();
     let mut all = names();
