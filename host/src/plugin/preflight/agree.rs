@@ -47,9 +47,10 @@ impl<S: Source + ?Sized> Library<'_, S> {
         }
         // What the system's linker looks up by a program header: it must be mapped, and from that place.
         for segment in segments.iter().filter(|segment| segment.size > 0) {
-            let offset = (segment.file_size > 0).then_some(segment.offset);
+            let offset = Some(segment.offset);
             let fits = match elf::ProgramType(segment.kind) {
                 elf::PT_TLS => self.is_thread_local_image(segment),
+                _ if segment.file_size == 0 => true,
                 // It goes on to the end of a page, of 64 KiB at most, in the file too by some tools.
                 elf::PT_GNU_RELRO => placed(segment.address, 0, offset).is_some_and(|loaded| {
                     let writable = loaded.flags & u64::from(elf::PF_W.0) != 0;

@@ -172,13 +172,14 @@ impl Segment {
         self.address.saturating_add(self.size)
     }
 
-    /// Whether so many bytes at the address are in it, and come from that offset of the file.
+    /// Whether so many bytes at the address are in it, and come from that offset of the file, or are zeros.
     pub(super) fn holds(&self, address: u64, length: u64, offset: Option<u64>) -> bool {
         let Some(into) = address.checked_sub(self.address) else { return false };
         let Some(end) = into.checked_add(length) else { return false };
         match offset {
             Some(offset) => end <= self.file_size && offset.checked_sub(self.offset) == Some(into),
-            None => end <= self.size,
+            // Zeroed memory begins behind what the file fills.
+            None => into >= self.file_size && end <= self.size,
         }
     }
 

@@ -23,7 +23,7 @@ fn host(cell: &Cell, url: &str) -> Host {
     host.env("SCRAPE_INTERVAL_S", "0.02").env("PUSH_INTERVAL_S", "0.2")
 }
 
-/// The cells that tell most, or all of them. The last of each line is what only `COMPAT=all` builds.
+/// The cells that tell most, or with COMPAT=all every one.
 fn chosen() -> Vec<Cell> {
     if env::var("COMPAT").is_ok_and(|cells| cells == "all") {
         let compilers: Vec<_> = std::iter::once(None).chain(other_toolchains().into_iter().map(Some)).collect();

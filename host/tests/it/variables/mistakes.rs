@@ -139,7 +139,7 @@ fn what_is_no_plugin_is_told_in_one_line() {
         ("/nonexistent/libmonitor_impl.so", "MONITOR_IMPL_PATH"),
         (env!("CARGO_MANIFEST_DIR"), "MONITOR_IMPL_PATH"),
         (manifest, "not a shared library but text"),
-        (env!("CARGO_BIN_EXE_monitor-host"), "no plugin"),
+        (env!("CARGO_BIN_EXE_monitor-host"), "not a shared library but a program"),
     ] {
         let host = pushing_to(&sink).env("MONITOR_IMPL_PATH", path).spawn();
         assert_eq!(host.wait(SOON).code(), Some(3), "{path}");
