@@ -56,8 +56,8 @@ RUN find . -path ./target -prune -o -type f -exec touch {} + \
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1-bookworm AS crates
 WORKDIR /opt/monitor/plugin-api
 COPY plugin-api .
-# Whoever compiles in the sdk may be another user, and needs other crates as well.
-RUN cargo fetch && rm -rf "$CARGO_HOME/registry/src" && chmod -R a+w "$CARGO_HOME/registry"
+# Who compiles in the sdk may be any user, and needs other crates as well.
+RUN cargo fetch && rm -rf "$CARGO_HOME"/registry/src/* && chmod -R a+w "$CARGO_HOME/registry"
 
 # What plugins are compiled in: the Debian that the runtime image is made of, so that its GLIBC always fits, the API that
 # its host speaks (monitor-plugin-api = { path = "/opt/monitor/plugin-api" }), and a plugin to start from.

@@ -112,6 +112,8 @@ make_cross_base() {
 
 imported_rust_base() {
     mkdir -p "$1/root/usr/local"/{cargo,rustup}
+    # As in the real one, whoever the container runs as.
+    chmod a+w "$1/root/usr/local"/{cargo,rustup}
     ln -sf gcc "$1/root/usr/bin/cc"
     [[ -e $1/root/bin/sh ]] || ln -s dash "$1/root/bin/sh"
     imported "$rust_base" amd64 "$1/root" \

@@ -70,7 +70,7 @@ fn the_guides_show_the_dockerfile_of_the_template() {
     let dockerfile = text("plugins/template/Dockerfile");
     assert_eq!(dockerfile.lines().filter(|line| line.starts_with("FROM ")).count(), 2);
     for guide in ["README.md", "plugin-api/README.md"] {
-        assert_eq!(blocks(&text(guide), "dockerfile"), [dockerfile.as_str()], "{guide}");
+        assert!(blocks(&text(guide), "dockerfile").contains(&dockerfile.as_str()), "{guide}: not as in the template");
     }
 }
 
