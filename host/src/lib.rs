@@ -7,6 +7,8 @@ pub mod pipeline;
 // What a sample passes.
 pub mod plugin;
 
+pub mod exemplar;
+pub mod histogram;
 pub mod intake;
 pub mod normalise;
 

@@ -165,7 +165,16 @@ impl<C: Count> Histogram<C> {
             negative: runs(&self.negative),
         });
         let Histogram { schema, sum, zero_threshold, reset, .. } = *self;
-        HistogramSample { series, timestamp_ms, schema, sum, zero_threshold, reset, bounds: self.bounds.clone(), counts }
+        HistogramSample {
+            series,
+            timestamp_ms,
+            schema,
+            sum,
+            zero_threshold,
+            reset,
+            bounds: self.bounds.clone(),
+            counts,
+        }
     }
 }
 

@@ -36,6 +36,7 @@ impl Disk {
     pub fn open(dir: &Path, bounds: Bounds, fsync: bool, ledger: &Ledger) -> Result<Self, SpoolError> {
         let (spool, recovered) = Spool::open(dir, bounds, fsync)?;
         ledger.collect(Origin::Recovered, Place::Kept, recovered.waiting.samples);
+        ledger.collect_exemplars(recovered.waiting.exemplars);
         tell(dir, &recovered);
         Ok(Disk {
             base_sequence: spool.last_sequence(),
@@ -55,8 +56,9 @@ impl Disk {
                 encode::Protocol::V1 => Protocol::V1,
                 encode::Protocol::V2 => Protocol::V2,
             },
-            // A batch holds far fewer samples than 2^32.
+            // A batch holds far fewer samples than 2^32, and exemplars than 2^16.
             samples: batch.samples as u32,
+            exemplars: batch.exemplars as u16,
             time_range_ms: batch.time_range_ms,
             body: batch.body.clone(),
         };
@@ -64,6 +66,8 @@ impl Disk {
         self.settle_losses(ledger);
         match written {
             Ok(()) => {
+                // The record doesn't say it.
+                ledger.leave_out_starts(batch.left_out_starts);
                 if std::mem::take(&mut self.is_failing) {
                     tracing::info!("the spool can be written again");
                 }
@@ -100,6 +104,8 @@ impl Disk {
             message_len: snap::raw::decompress_len(&record.body).unwrap_or_default(),
             body: record.body,
             samples: record.samples.into(),
+            exemplars: record.exemplars.into(),
+            left_out_starts: 0,
             time_range_ms: record.time_range_ms,
             sequence: record.sequence,
             attempts: if failed == record.sequence { attempts } else { 0 },
@@ -130,6 +136,7 @@ impl Disk {
             (Reason::SpoolDamaged, losses.damaged, "they can't be read any more: the file was damaged"),
         ] {
             ledger.discard(Place::Kept, reason, lost.samples);
+            ledger.discard_exemplars(reason, lost.exemplars);
             if lost.records > 0
                 && let Some(suppressed) = self.loss_limit.allow(Instant::now())
             {
@@ -147,7 +154,7 @@ impl Disk {
 }
 
 fn tell(dir: &Path, recovered: &Recovered) {
-    let Tally { records, samples, bytes } = recovered.waiting;
+    let Tally { records, samples, bytes, .. } = recovered.waiting;
     if records > 0 {
         tracing::info!(dir = %dir.display(), batches = records, samples, bytes, "an earlier run left these in the spool: they go first");
     }

@@ -11,8 +11,8 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr};
 use monitor_plugin_api::Sample;
 use monitor_plugin_api::abi::{
-    AbiError, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox, NO_TIMESTAMP, code, failure,
-    level,
+    AbiError, AbiExemplar, AbiHistogram, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox,
+    NO_TIMESTAMP, code, failure, level,
 };
 
 use crate::intake::{Intake, Record};
@@ -98,6 +98,30 @@ impl HostAbi for Host {
 
     fn send_samples(&self, samples: RSlice<'_, Sample>, timeout_ns: u64) -> i32 {
         guarded(code::STOPPED, || answer(self.intake.samples(samples.as_slice(), Duration::from_nanos(timeout_ns))))
+    }
+
+    fn send_samples_with_exemplars(
+        &self,
+        samples: RSlice<'_, Sample>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        guarded(code::STOPPED, || {
+            let (samples, exemplars) = (samples.as_slice(), exemplars.as_slice());
+            answer(self.intake.samples_with_exemplars(samples, exemplars, Duration::from_nanos(timeout_ns)))
+        })
+    }
+
+    fn send_histograms(
+        &self,
+        histograms: RSlice<'_, AbiHistogram<'_>>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        guarded(code::STOPPED, || {
+            let (histograms, exemplars) = (histograms.as_slice(), exemplars.as_slice());
+            answer(self.intake.histograms(histograms, exemplars, Duration::from_nanos(timeout_ns)))
+        })
     }
 
     fn register_series(
