@@ -21,6 +21,7 @@ mod sink;
 
 // What real receivers get.
 mod delivery;
+mod histograms;
 mod outage;
 mod overflow;
 mod refused;
