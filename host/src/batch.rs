@@ -186,6 +186,7 @@ impl Batcher {
     }
 
     /// What is known of a series that has a newer sample now.
+    #[inline(always)]
     fn admit<'a>(
         &mut self,
         series: SeriesId,
@@ -237,6 +238,7 @@ impl Batcher {
         known
     }
 
+    #[inline(always)]
     fn put(&mut self, series: SeriesId, point: Point, of_series: &series::Known<'_>) -> Pushed {
         let cost = encode::point_bound(&point, of_series.start_ms);
         let Some(slot) = self.slot(series, self.batch, cost, point.timestamp_ms, of_series) else {
@@ -262,7 +264,7 @@ impl Batcher {
 
     /// The slot of a series for so many bytes more; none if the batch is full. `batch` is this one's number, for
     /// histograms marked as theirs.
-    #[inline]
+    #[inline(always)]
     fn slot(
         &mut self,
         series: SeriesId,
@@ -271,8 +273,7 @@ impl Batcher {
         timestamp_ms: i64,
         of_series: &series::Known<'_>,
     ) -> Option<u32> {
-        let is_empty = self.is_empty();
-        let is_full = self.len() >= self.limits.max_samples;
+        let held = self.rows.len() + self.rare.histograms();
         let known = &mut self.known[series.index as usize];
         let is_new = known.batch != batch;
         if is_new {
@@ -281,8 +282,8 @@ impl Batcher {
             }
             cost += encode::series_bound(of_series.labels, of_series.metadata);
         }
-        let too_long = self.message_len + cost > self.limits.max_bytes && !is_empty;
-        if is_full || too_long {
+        let too_long = self.message_len + cost > self.limits.max_bytes && held > 0;
+        if held >= self.limits.max_samples || too_long {
             return None;
         }
         if is_new {
@@ -350,8 +351,9 @@ impl Batcher {
     }
 
     fn time_range(&self) -> (i64, i64) {
-        let times = self.rows.iter().map(|(_, point)| point.timestamp_ms).chain(self.rare.times());
-        times.fold((i64::MAX, i64::MIN), |(oldest, newest), t| (oldest.min(t), newest.max(t)))
+        let wider = |(oldest, newest): (i64, i64), t: i64| (oldest.min(t), newest.max(t));
+        let range = self.rare.times().fold((i64::MAX, i64::MIN), wider);
+        self.rows.iter().map(|(_, point)| point.timestamp_ms).fold(range, wider)
     }
 
     /// Fills `points` with the rows, grouped by slot and otherwise in order of arrival.

@@ -110,6 +110,7 @@ impl Series<'_> {
 }
 
 /// A sample from before the counter's last reset is not told to count from there.
+#[inline]
 fn start_at(start_ms: i64, timestamp_ms: i64) -> i64 {
     if start_ms <= timestamp_ms { start_ms } else { 0 }
 }
@@ -169,6 +170,7 @@ fn put_exemplar(out: &mut Vec<u8>, tag: u8, fields: &[u8], exemplar: &Exemplar<'
 }
 
 /// Appends a `Sample`: its fields are the same in both messages, but for the start timestamp that only 2.0 has.
+#[inline]
 fn put_point(out: &mut Vec<u8>, point: &Point, start_ms: i64) {
     // One byte of length: a body is at most 31 bytes.
     out.extend_from_slice(&[0x12, body_len(point, start_ms) as u8]);
@@ -178,6 +180,7 @@ fn put_point(out: &mut Vec<u8>, point: &Point, start_ms: i64) {
 }
 
 /// Proto3 leaves a zero out; a negative zero is not one.
+#[inline]
 fn put_value(out: &mut Vec<u8>, tag: u8, value: f64) {
     if value.to_bits() != 0 {
         out.push(tag);
@@ -185,6 +188,7 @@ fn put_value(out: &mut Vec<u8>, tag: u8, value: f64) {
     }
 }
 
+#[inline]
 fn put_time(out: &mut Vec<u8>, tag: u8, ms: i64) {
     if ms != 0 {
         out.push(tag);
@@ -192,14 +196,17 @@ fn put_time(out: &mut Vec<u8>, tag: u8, ms: i64) {
     }
 }
 
+#[inline]
 fn body_len(point: &Point, start_ms: i64) -> usize {
     value_len(point.value) + time_len(point.timestamp_ms) + time_len(start_ms)
 }
 
+#[inline]
 fn value_len(value: f64) -> usize {
     if value.to_bits() == 0 { 0 } else { 9 }
 }
 
+#[inline]
 fn time_len(ms: i64) -> usize {
     if ms == 0 { 0 } else { 1 + varint_len(ms as u64) }
 }

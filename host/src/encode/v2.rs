@@ -56,7 +56,8 @@ impl Request {
     fn exemplars(&mut self, series: &Series<'_>) {
         let (mut refs, mut fields) = (Vec::new(), Vec::new());
         for exemplar in series.exemplars {
-            (refs.clear(), fields.clear());
+            refs.clear();
+            fields.clear();
             for (name, value) in pairs(exemplar.labels) {
                 put_varint(&mut refs, self.symbols.intern(name).into());
                 put_varint(&mut refs, self.symbols.intern(value).into());
