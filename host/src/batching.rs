@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use monitor_plugin_api::Sample;
 
 use crate::batch::{Batcher, Limits, Pushed};
+use crate::histogram::Histogram;
 use crate::keep::Kept;
 use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::Current;
-use crate::queue::{Drained, ProcessedQueue, Wake};
+use crate::queue::{Aside, Drained, ProcessedQueue, Wake};
 use crate::series::{SeriesId, SeriesTable, View};
 
 /// What bounds batches, and when they are cut.
@@ -129,15 +130,24 @@ impl Batching {
         }
     }
 
-    /// Samples and ends, in the order in which they came.
-    fn take(&mut self, drained: &Drained, view: &View<'_>) {
+    /// All that was sent, in the order in which it came.
+    fn take(&mut self, drained: &mut Drained, view: &View<'_>) {
+        let Drained { samples, asides } = drained;
         let mut taken = 0;
-        for &(before, series) in &drained.ends {
-            drained.samples[taken..before].iter().for_each(|sample| self.put(sample, view));
+        for (before, aside) in asides.drain(..) {
+            samples[taken..before].iter().for_each(|sample| self.put(sample, view));
             taken = before;
-            self.end(series, view);
+            match aside {
+                Aside::Histogram(histogram) => self.put_histogram(histogram, view),
+                Aside::Exemplar(exemplar) => {
+                    if let Err(reason) = self.batcher.push_exemplar(exemplar) {
+                        self.ledger.discard_exemplars(reason, 1);
+                    }
+                }
+                Aside::End(series) => self.end(series, view),
+            }
         }
-        drained.samples[taken..].iter().for_each(|sample| self.put(sample, view));
+        samples[taken..].iter().for_each(|sample| self.put(sample, view));
     }
 
     fn put(&mut self, sample: &Sample, view: &View<'_>) {
@@ -146,8 +156,22 @@ impl Batching {
             self.cut(view);
             pushed = self.batcher.push(sample, view);
         }
+        self.book(pushed, sample.timestamp_ms);
+    }
+
+    fn put_histogram(&mut self, histogram: Histogram, view: &View<'_>) {
+        let timestamp_ms = histogram.timestamp_ms;
+        let pushed = self.batcher.push_histogram(histogram, view).or_else(|histogram| {
+            self.cut(view);
+            self.batcher.push_histogram(histogram, view)
+        });
+        // An empty batch takes whatever comes.
+        self.book(pushed.unwrap_or(Pushed::Full), timestamp_ms);
+    }
+
+    fn book(&mut self, pushed: Pushed, timestamp_ms: i64) {
         match pushed {
-            Pushed::Dropped(reason) => self.drop_one(reason, sample.timestamp_ms),
+            Pushed::Dropped(reason) => self.drop_one(reason, timestamp_ms),
             Pushed::Taken | Pushed::Full => self.ledger.transfer(Place::Queued, Place::Batched, 1),
         }
     }

@@ -1,10 +1,12 @@
 //! Where a plugin's sends arrive, on the plugin's own thread.
 //!
-//! Enters: records, JSON text, samples of registered series; registrations and the ends of series. Leaves: samples in
-//! the processed queue, or the refusal that the plugin gets back. What can't be used is counted when the rest of its
+//! Enters: records, JSON text; samples, histograms and exemplars of registered series; registrations and the ends of
+//! series. Leaves: samples in the processed queue, or the refusal that the plugin gets back. What can't be used is counted when the rest of its
 //! item is taken, and said in the log (at most a line for each reason every ten seconds).
 //!
 //! Never: takes a part of an item; blocks beyond the plugin's timeout; holds a lock while it waits.
+
+mod rare;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,13 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use monitor_plugin_api::abi::{AbiExemplar, AbiHistogram};
 use monitor_plugin_api::{Sample, now_ms};
 
 use crate::labels::{self, LabelSet, Rules};
 use crate::ledger::{Origin, Reason};
 use crate::log::Limit;
 use crate::normalise::{Normaliser, Sink};
-use crate::queue::{ProcessedQueue, Refused};
+use crate::queue::{Extras, ProcessedQueue, Refused};
 use crate::series::{Metadata, SeriesId, SeriesTable};
 
 /// A record as it comes from a plugin.
@@ -39,9 +42,26 @@ pub struct Record<'a, L> {
 struct Scratch {
     normaliser: Normaliser,
     samples: Vec<Sample>,
-    rejected: Vec<(Reason, u64)>,
-    /// For each entry of `rejected`, what was wrong with the first one.
+    rejected: Rejected,
+}
+
+/// What can't be used.
+#[derive(Debug, Default)]
+struct Rejected {
+    counts: Vec<(Reason, u64)>,
+    /// For each entry of `counts`, what was wrong with the first one.
     details: Vec<String>,
+}
+
+impl Rejected {
+    fn add(&mut self, reason: Reason, detail: impl fmt::Display) {
+        if let Some((_, count)) = self.counts.iter_mut().find(|(same, _)| *same == reason) {
+            *count += 1;
+        } else {
+            self.counts.push((reason, 1));
+            self.details.push(detail.to_string());
+        }
+    }
 }
 
 /// The host's side of a plugin's sends.
@@ -118,7 +138,51 @@ impl Intake {
     /// # Errors
     /// [`Refused`]: the plugin still has them.
     pub fn samples(&self, samples: &[Sample], timeout: Duration) -> Result<(), Refused> {
-        self.enqueue(samples, &[], timeout)
+        self.enqueue(samples.len(), || self.queue.send(samples, &[], timeout))
+    }
+
+    /// Takes all of these samples of registered series with their exemplars, or nothing.
+    ///
+    /// # Errors
+    /// [`Refused`]: the plugin still has them.
+    pub fn samples_with_exemplars(
+        &self,
+        samples: &[Sample],
+        exemplars: &[AbiExemplar<'_>],
+        timeout: Duration,
+    ) -> Result<(), Refused> {
+        self.rare(samples, &[], exemplars, timeout)
+    }
+
+    /// Takes all of these histograms of registered series with their exemplars, or nothing.
+    ///
+    /// # Errors
+    /// [`Refused`]: the plugin still has them.
+    pub fn histograms(
+        &self,
+        histograms: &[AbiHistogram<'_>],
+        exemplars: &[AbiExemplar<'_>],
+        timeout: Duration,
+    ) -> Result<(), Refused> {
+        self.rare(&[], histograms, exemplars, timeout)
+    }
+
+    fn rare(
+        &self,
+        samples: &[Sample],
+        histograms: &[AbiHistogram<'_>],
+        exemplars: &[AbiExemplar<'_>],
+        timeout: Duration,
+    ) -> Result<(), Refused> {
+        let rare::Judged { asides, rejected, rejected_exemplars } = rare::judge(samples, histograms, exemplars);
+        let extras =
+            Extras { asides, rejected: rejected.counts.clone(), rejected_exemplars: rejected_exemplars.counts.clone() };
+        let taken = self.enqueue(samples.len() + histograms.len(), || self.queue.send_with(samples, extras, timeout));
+        if taken.is_ok() {
+            self.tell_rejected(&rejected, false);
+            self.tell_rejected(&rejected_exemplars, true);
+        }
+        taken
     }
 
     /// Registers a series, and counts one handle of it.
@@ -196,33 +260,32 @@ impl Intake {
         let mut scratch = idle.unwrap_or_else(|| Scratch {
             normaliser: Normaliser::new(&*self.metric_default, &*self.service_label, Arc::clone(&self.rules)),
             samples: Vec::new(),
-            rejected: Vec::new(),
-            details: Vec::new(),
+            rejected: Rejected::default(),
         });
         scratch.samples.clear();
-        scratch.rejected.clear();
-        scratch.details.clear();
-        let Scratch { normaliser, samples, rejected, details } = &mut scratch;
+        scratch.rejected.counts.clear();
+        scratch.rejected.details.clear();
+        let Scratch { normaliser, samples, rejected } = &mut scratch;
         // However long it takes until the samples are in the queue, their series stay known.
         let naming = self.table.begin_naming();
-        normalise(normaliser, &mut Collect { table: &self.table, samples, rejected, details });
-        let taken = self.enqueue(&scratch.samples, &scratch.rejected, timeout);
+        normalise(normaliser, &mut Collect { table: &self.table, samples, rejected });
+        let taken = self.enqueue(samples.len(), || self.queue.send(samples, &rejected.counts, timeout));
         drop(naming);
         if taken.is_ok() {
-            self.tell_rejected(&scratch);
+            self.tell_rejected(rejected, false);
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         taken
     }
 
-    fn enqueue(&self, samples: &[Sample], rejected: &[(Reason, u64)], timeout: Duration) -> Result<(), Refused> {
-        let taken = self.queue.send(samples, rejected, timeout);
+    fn enqueue(&self, samples: usize, send: impl FnOnce() -> Result<(), Refused>) -> Result<(), Refused> {
+        let taken = send();
         self.taken.fetch_add(u64::from(taken.is_ok()), Relaxed);
         if taken == Err(Refused::Full) {
             let allowed = self.refuse_limit.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
             if let Some(suppressed) = allowed {
                 tracing::warn!(
-                    samples = samples.len(),
+                    samples,
                     suppressed,
                     "the processed queue stayed full: a send was refused, the plugin has its samples back; \
                      is the machine overloaded, or PROC_QUEUE_SIZE too small?"
@@ -232,14 +295,21 @@ impl Intake {
         taken
     }
 
-    fn tell_rejected(&self, scratch: &Scratch) {
-        for (&(reason, samples), detail) in scratch.rejected.iter().zip(&scratch.details) {
+    fn tell_rejected(&self, rejected: &Rejected, are_exemplars: bool) {
+        for (&(reason, count), detail) in rejected.counts.iter().zip(&rejected.details) {
             let mut firsts = self.first_rejected.lock().unwrap_or_else(PoisonError::into_inner);
             firsts.entry(reason).or_insert_with(|| detail.clone());
             drop(firsts);
             let mut limits = self.reject_limits.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(suppressed) = limits[reason as usize].allow(Instant::now()) {
-                tracing::warn!(%reason, samples, suppressed, "the plugin sent what can't be used: {detail}");
+                let (samples, exemplars) = if are_exemplars { (None, Some(count)) } else { (Some(count), None) };
+                tracing::warn!(
+                    %reason,
+                    samples,
+                    exemplars,
+                    suppressed,
+                    "the plugin sent what can't be used: {detail}"
+                );
             }
         }
     }
@@ -248,8 +318,7 @@ impl Intake {
 struct Collect<'a> {
     table: &'a SeriesTable,
     samples: &'a mut Vec<Sample>,
-    rejected: &'a mut Vec<(Reason, u64)>,
-    details: &'a mut Vec<String>,
+    rejected: &'a mut Rejected,
 }
 
 impl Sink for Collect<'_> {
@@ -264,12 +333,7 @@ impl Sink for Collect<'_> {
     }
 
     fn reject(&mut self, reason: Reason, detail: fmt::Arguments<'_>) {
-        if let Some((_, count)) = self.rejected.iter_mut().find(|(same, _)| *same == reason) {
-            *count += 1;
-        } else {
-            self.rejected.push((reason, 1));
-            self.details.push(detail.to_string());
-        }
+        self.rejected.add(reason, detail);
     }
 }
 
@@ -365,7 +429,33 @@ mod tests {
         intake.release(series);
         let mut drained = Drained::default();
         queue.drain(&mut drained);
-        assert_eq!(drained.ends, [(1, series)]);
+        assert_eq!(drained.asides, [(1, crate::queue::Aside::End(series))]);
         assert_eq!(intake.register("9", [].into_iter(), Metadata::default()), Err(Reason::InvalidMetricName));
+    }
+
+    #[test]
+    fn exemplars_stand_behind_the_last_sample_of_their_series() {
+        use crate::queue::Aside;
+        use abi_stable::std_types::RSlice;
+        let (intake, queue, ledger) = intake(10);
+        let now = 1_760_000_000_000i64;
+        let exemplar =
+            |series, value, offset| AbiExemplar { series, labels: RSlice::EMPTY, value, timestamp_ms: now + offset };
+        let sample = |series, offset| Sample::from_parts(series, 1.0, now + offset);
+        let exemplars =
+            [exemplar(2, 9.0, 5), exemplar(1, 2.0, 1), exemplar(1, 1.0, 1), exemplar(1, 5.0, 0), exemplar(7, 0.0, 0)];
+        let samples = [sample(1, 0), sample(2, 0), sample(1, 1), sample(3, 0)];
+        intake.samples(&samples[..1], Duration::ZERO).unwrap();
+        intake.samples_with_exemplars(&samples, &exemplars, Duration::ZERO).unwrap();
+        let mut drained = Drained::default();
+        queue.drain(&mut drained);
+        let stands = drained.asides.iter().map(|(before, aside)| match aside {
+            Aside::Exemplar(exemplar) => (*before, exemplar.series.index, exemplar.value),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(stands.collect::<Vec<_>>(), [(3, 2, 9.0), (4, 1, 5.0), (4, 1, 1.0), (4, 1, 2.0)]);
+        let books = ledger.snapshot();
+        assert_eq!((books.collected(), books.exemplars.collected), (5, 5));
+        assert_eq!(books.exemplars.reasons(), "lone_exemplar=1");
     }
 }

@@ -203,7 +203,8 @@ fn take_field<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(field)
 }
 
-fn take_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// The protobuf varint that these bytes begin with, and what follows it.
+pub(crate) fn take_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0u64;
     for (i, &b) in bytes.iter().enumerate().take(10) {
         value |= u64::from(b & 0x7f) << (7 * i);

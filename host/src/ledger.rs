@@ -1,7 +1,8 @@
 //! Where every sample is, and what became of it.
 //!
 //! Enters: transfers, each of which takes from one place and gives to the next. Leaves: a [`Snapshot`] to print,
-//! expose or assert on. What is pending is the sum of the places, never computed as a difference.
+//! expose or assert on. What is pending is the sum of the places, never computed as a difference. A native histogram is
+//! one sample. Exemplars are none: they have small books of their own, and go where their samples go.
 //!
 //! Never: lets a sample vanish; counts one twice. `collected = delivered + pending + dropped` holds whenever nobody is
 //! in the middle of a transfer, and at exit.
@@ -84,6 +85,14 @@ counted_enum! {
         LabelTooLong = "label_too_long",
         /// More than 256 labels.
         TooManyLabels = "too_many_labels",
+        /// A native histogram that receivers would refuse.
+        InvalidHistogram = "invalid_histogram",
+        /// An exemplar that receivers would refuse.
+        InvalidExemplar = "invalid_exemplar",
+        /// An exemplar without a sample or a histogram that goes the same way.
+        LoneExemplar = "lone_exemplar",
+        /// An exemplar for which its batch had no room.
+        TooManyExemplars = "too_many_exemplars",
         /// A sample of a new series while MAX_SERIES are known.
         TooManySeries = "too_many_series",
         /// A sample of a series that was never registered or has ended.
@@ -119,6 +128,10 @@ pub struct Ledger {
     delivered: AtomicU64,
     dropped: [AtomicU64; Reason::ALL.len()],
     refused_sends: AtomicU64,
+    exemplars_collected: AtomicU64,
+    exemplars_delivered: AtomicU64,
+    exemplars_dropped: [AtomicU64; Reason::ALL.len()],
+    left_out_starts: AtomicU64,
 }
 
 impl Ledger {
@@ -162,6 +175,26 @@ impl Ledger {
         self.refused_sends.fetch_add(items, Relaxed);
     }
 
+    /// So many exemplars came into being.
+    pub fn collect_exemplars(&self, exemplars: u64) {
+        self.exemplars_collected.fetch_add(exemplars, Relaxed);
+    }
+
+    /// So many exemplars reached the receiver.
+    pub fn deliver_exemplars(&self, exemplars: u64) {
+        self.exemplars_delivered.fetch_add(exemplars, Relaxed);
+    }
+
+    /// So many exemplars are given up.
+    pub fn discard_exemplars(&self, reason: Reason, exemplars: u64) {
+        self.exemplars_dropped[reason as usize].fetch_add(exemplars, Relaxed);
+    }
+
+    /// So many samples go without the start timestamp that they have: 1.0 has no place for it.
+    pub fn leave_out_starts(&self, samples: u64) {
+        self.left_out_starts.fetch_add(samples, Relaxed);
+    }
+
     fn take(&self, from: Place, samples: u64) {
         let before = self.places[from as usize].fetch_sub(samples, Relaxed);
         debug_assert!(before >= samples, "{from} held {before} samples, {samples} were taken");
@@ -176,6 +209,12 @@ impl Ledger {
             delivered: read(&self.delivered),
             dropped: Reason::ALL.iter().map(|&r| (r, read(&self.dropped[r as usize]))).collect(),
             refused_sends: read(&self.refused_sends),
+            exemplars: Exemplars {
+                collected: read(&self.exemplars_collected),
+                delivered: read(&self.exemplars_delivered),
+                dropped: Reason::ALL.iter().map(|&r| (r, read(&self.exemplars_dropped[r as usize]))).collect(),
+            },
+            left_out_starts: read(&self.left_out_starts),
         }
     }
 }
@@ -193,6 +232,43 @@ pub struct Snapshot {
     pub dropped: Vec<(Reason, u64)>,
     /// Sends that were refused because the processed queue was full or closed (items, not samples).
     pub refused_sends: u64,
+    /// The books of exemplars.
+    pub exemplars: Exemplars,
+    /// Samples that went without the start timestamp that they have.
+    pub left_out_starts: u64,
+}
+
+/// The books of exemplars at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exemplars {
+    /// Exemplars that came into being.
+    pub collected: u64,
+    /// Exemplars that the receiver has.
+    pub delivered: u64,
+    /// Exemplars given up, by reason.
+    pub dropped: Vec<(Reason, u64)>,
+}
+
+impl Exemplars {
+    /// All exemplars given up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.iter().map(|(_, n)| n).sum()
+    }
+
+    /// All exemplars that wait with their samples.
+    pub fn pending(&self) -> u64 {
+        self.collected.saturating_sub(self.delivered + self.dropped())
+    }
+
+    /// As [`Snapshot::reasons`].
+    pub fn reasons(&self) -> String {
+        occurred(&self.dropped)
+    }
+}
+
+fn occurred(dropped: &[(Reason, u64)]) -> String {
+    let occurred = dropped.iter().filter(|(_, n)| *n > 0);
+    occurred.map(|(reason, n)| format!("{reason}={n}")).collect::<Vec<_>>().join(",")
 }
 
 impl Snapshot {
@@ -213,8 +289,7 @@ impl Snapshot {
 
     /// The reasons that occurred, as `refused=12,duplicate=3`; empty when nothing was dropped.
     pub fn reasons(&self) -> String {
-        let occurred = self.dropped.iter().filter(|(_, n)| *n > 0);
-        occurred.map(|(reason, n)| format!("{reason}={n}")).collect::<Vec<_>>().join(",")
+        occurred(&self.dropped)
     }
 
     /// Whether collected = delivered + pending + dropped.
@@ -243,6 +318,17 @@ mod tests {
         assert_eq!((end.collected(), end.delivered, end.pending(), end.dropped()), (11, 8, 0, 3));
         assert_eq!(end.reasons(), "no_value=1,duplicate=2");
         assert!(end.balances());
+    }
+
+    #[test]
+    fn exemplars_have_books_of_their_own() {
+        let ledger = Ledger::default();
+        ledger.collect_exemplars(5);
+        ledger.discard_exemplars(Reason::LoneExemplar, 1);
+        ledger.deliver_exemplars(2);
+        let books = ledger.snapshot();
+        assert_eq!((books.collected(), books.exemplars.pending()), (0, 2));
+        assert_eq!(books.exemplars.reasons(), "lone_exemplar=1");
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod pipeline;
 pub mod plugin;
 pub mod supervise;
 
+pub mod exemplar;
+pub mod histogram;
 pub mod intake;
 pub mod normalise;
 

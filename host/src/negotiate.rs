@@ -41,8 +41,13 @@ pub enum Answer {
 pub enum Written {
     /// Nothing was said.
     Unsaid,
-    /// So many samples.
-    Samples(u64),
+    /// So many.
+    Counts {
+        /// Samples and histograms.
+        samples: u64,
+        /// Exemplars.
+        exemplars: u64,
+    },
 }
 
 /// What follows for the batch that was sent.
@@ -86,7 +91,7 @@ impl Negotiation {
             return Verdict::Stands;
         }
         match answer {
-            Answer::Status(_, Written::Samples(_)) => {
+            Answer::Status(_, Written::Counts { .. }) => {
                 (self.confirmed, self.failures) = (true, 0);
                 return Verdict::Stands;
             }
@@ -137,7 +142,7 @@ mod tests {
     use super::*;
     use Protocol::{V1, V2};
     use Verdict::{AgainAsV1, NotUnderstood, Stands};
-    use Written::{Samples, Unsaid};
+    use Written::{Counts, Unsaid};
 
     fn after(choice: Choice, answers: &[Answer]) -> (Verdict, Protocol) {
         let mut negotiation = Negotiation::new(choice);
@@ -148,7 +153,7 @@ mod tests {
         (last, negotiation.current())
     }
 
-    const OK: Answer = Answer::Status(204, Samples(5));
+    const OK: Answer = Answer::Status(204, Counts { samples: 5, exemplars: 0 });
     const SILENT: Answer = Answer::Status(204, Unsaid);
 
     fn status(status: u16) -> Answer {
@@ -169,7 +174,7 @@ mod tests {
             (&[Answer::Unreachable; 20], Stands, V2),
             // Once confirmed, a refusal is about the batch, unless it says that the message is unknown.
             (&[OK, status(400)], Stands, V2),
-            (&[OK, Answer::Status(400, Samples(3))], Stands, V2),
+            (&[OK, Answer::Status(400, Counts { samples: 3, exemplars: 1 })], Stands, V2),
             (&[OK, status(415)], AgainAsV1, V1),
             (&[OK, SILENT], AgainAsV1, V1),
             // 1.0 is final.

@@ -230,7 +230,7 @@ impl Pipeline {
     fn give_up_the_rest(&self) {
         let mut left = Drained::default();
         self.processed.drain(&mut left);
-        self.ledger.discard(Place::Queued, Reason::Shutdown, left.samples.len() as u64);
+        self.ledger.discard(Place::Queued, Reason::Shutdown, left.len() as u64);
         let given_up = self.kept.give_up();
         if given_up.batches > 0 {
             tracing::warn!(
@@ -253,6 +253,9 @@ impl Pipeline {
             let expected = if place == Place::Kept { on_disk } else { 0 };
             self.ledger.discard(place, Reason::Shutdown, samples.saturating_sub(expected));
         }
+        let exemplars = self.ledger.snapshot().exemplars.pending();
+        let lost = exemplars.saturating_sub(self.kept.exemplars_on_disk());
+        self.ledger.discard_exemplars(Reason::Shutdown, lost);
     }
 }
 

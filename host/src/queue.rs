@@ -1,8 +1,8 @@
 //! The processed queue: samples that the plugin has sent, on their way to the batch.
 //!
-//! Enters: items (one send each), as samples of known series, or the end of a series. Leaves: everything at once,
-//! into the reader's own buffer, in order. Bounded by PROC_QUEUE_SIZE items and by [`MAX_SAMPLES`]; a sender waits
-//! for room up to its timeout. The reader is woken when the queue is half full, not for each item.
+//! Enters: items (one send each), as samples of known series, and what is rarer than they: histograms, exemplars, the
+//! end of a series. Leaves: everything at once, into the reader's own buffer, in order. Bounded by PROC_QUEUE_SIZE
+//! items, by [`MAX_SAMPLES`] and by [`MAX_BYTES`]; a sender waits for room up to its timeout. The reader is woken when the queue is half full, not for each item.
 //!
 //! Never: takes a part of an item; allocates for a sample once its buffers have grown; refuses the end of a series.
 
@@ -11,25 +11,73 @@ use std::time::{Duration, Instant};
 
 use monitor_plugin_api::Sample;
 
+use crate::exemplar::Exemplar;
+use crate::histogram::Histogram;
 use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::series::SeriesId;
 
 /// However few items they came in, the queue holds no more samples than this (24 MiB), one item aside.
 pub const MAX_SAMPLES: usize = 1 << 20;
 
+/// The histograms and exemplars in the queue take no more than this, one item aside.
+pub const MAX_BYTES: usize = 32 << 20;
+
+/// What travels beside the samples.
+#[derive(Debug, PartialEq)]
+pub enum Aside {
+    /// A sample that is a histogram.
+    Histogram(Histogram),
+    /// It belongs to the sample or the histogram of its series before it.
+    Exemplar(Exemplar),
+    /// The series has ended.
+    End(SeriesId),
+}
+
+impl Aside {
+    fn bytes(&self) -> usize {
+        size_of::<(usize, Self)>()
+            + match self {
+                Aside::Histogram(histogram) => histogram.body.len(),
+                Aside::Exemplar(exemplar) => exemplar.labels.len(),
+                Aside::End(_) => 0,
+            }
+    }
+}
+
+/// What an item holds besides its samples.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Histograms and exemplars, each with the number of the item's samples that come before it, in that order.
+    pub asides: Vec<(usize, Aside)>,
+    /// What came with the item and can't be used, in samples.
+    pub rejected: Vec<(Reason, u64)>,
+    /// The same, in exemplars.
+    pub rejected_exemplars: Vec<(Reason, u64)>,
+}
+
 /// What the reader finds, in the order in which it was sent.
 #[derive(Debug, Default)]
 pub struct Drained {
     /// The samples.
     pub samples: Vec<Sample>,
-    /// Series that ended, each with the number of samples that came before its end.
-    pub ends: Vec<(usize, SeriesId)>,
+    /// What came between them, each with the number of samples before it, in that order.
+    pub asides: Vec<(usize, Aside)>,
 }
 
 impl Drained {
+    /// How many samples it holds, histograms included.
+    pub fn len(&self) -> usize {
+        self.samples.len() + self.asides.iter().filter(|(_, aside)| matches!(aside, Aside::Histogram(_))).count()
+    }
+
+    /// Whether it holds no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn clear(&mut self) {
         self.samples.clear();
-        self.ends.clear();
+        self.asides.clear();
     }
 }
 
@@ -57,6 +105,8 @@ pub enum Wake {
 struct State {
     waiting: Drained,
     items: usize,
+    /// Of the asides that wait; the ends of series are not counted, of which there are no more than series.
+    bytes: usize,
     closed: bool,
 }
 
@@ -82,6 +132,28 @@ impl ProcessedQueue {
     /// # Errors
     /// [`Refused`], and then nothing was taken or counted but the refusal itself.
     pub fn send(&self, samples: &[Sample], rejected: &[(Reason, u64)], timeout: Duration) -> Result<(), Refused> {
+        self.take(samples, Vec::new(), rejected, &[], timeout)
+    }
+
+    /// As [`send`](Self::send), with what comes beside the samples.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_with(&self, samples: &[Sample], extras: Extras, timeout: Duration) -> Result<(), Refused> {
+        let Extras { asides, rejected, rejected_exemplars } = extras;
+        self.take(samples, asides, &rejected, &rejected_exemplars, timeout)
+    }
+
+    fn take(
+        &self,
+        samples: &[Sample],
+        asides: Vec<(usize, Aside)>,
+        rejected: &[(Reason, u64)],
+        rejected_exemplars: &[(Reason, u64)],
+        timeout: Duration,
+    ) -> Result<(), Refused> {
+        let bytes: usize = asides.iter().map(|(_, aside)| aside.bytes()).sum();
+        let nothing = samples.is_empty() && asides.is_empty();
         let mut state = self.lock();
         let mut deadline = None;
         loop {
@@ -89,7 +161,7 @@ impl ProcessedQueue {
                 self.ledger.refuse_send();
                 return Err(Refused::Closed);
             }
-            if samples.is_empty() || self.has_room(&state, samples.len()) {
+            if nothing || self.has_room(&state, samples.len(), bytes) {
                 break;
             }
             // A long timeout must not overflow the clock.
@@ -104,11 +176,18 @@ impl ProcessedQueue {
         for &(reason, count) in rejected {
             self.ledger.collect_dropped(Origin::Plugin, reason, count);
         }
-        if samples.is_empty() {
+        for &(reason, count) in rejected_exemplars {
+            self.ledger.collect_exemplars(count);
+            self.ledger.discard_exemplars(reason, count);
+        }
+        if nothing {
             return Ok(());
         }
         let was_half_full = self.is_half_full(&state);
         self.ledger.collect(Origin::Plugin, Place::Queued, samples.len() as u64);
+        if !asides.is_empty() {
+            self.put_asides(&mut state, asides, bytes);
+        }
         state.waiting.samples.extend_from_slice(samples);
         state.items += 1;
         if !was_half_full && self.is_half_full(&state) {
@@ -123,11 +202,20 @@ impl ProcessedQueue {
         &self.ledger
     }
 
+    fn put_asides(&self, state: &mut State, asides: Vec<(usize, Aside)>, bytes: usize) {
+        let histograms = asides.iter().filter(|(_, aside)| matches!(aside, Aside::Histogram(_))).count();
+        self.ledger.collect(Origin::Plugin, Place::Queued, histograms as u64);
+        self.ledger.collect_exemplars((asides.len() - histograms) as u64);
+        let before = state.waiting.samples.len();
+        state.waiting.asides.extend(asides.into_iter().map(|(own, aside)| (before + own, aside)));
+        state.bytes += bytes;
+    }
+
     /// Notes that a series has ended, behind everything that was sent of it.
     pub fn end(&self, series: SeriesId) {
         let mut state = self.lock();
         let before = state.waiting.samples.len();
-        state.waiting.ends.push((before, series));
+        state.waiting.asides.push((before, Aside::End(series)));
     }
 
     /// Waits until `deadline`, or until there is reason to read sooner.
@@ -154,7 +242,7 @@ impl ProcessedQueue {
         into.clear();
         let mut state = self.lock();
         std::mem::swap(&mut state.waiting, into);
-        state.items = 0;
+        (state.items, state.bytes) = (0, 0);
         drop(state);
         self.room.notify_all();
     }
@@ -168,7 +256,7 @@ impl ProcessedQueue {
 
     /// How many samples wait.
     pub fn len(&self) -> usize {
-        self.lock().waiting.samples.len()
+        self.lock().waiting.len()
     }
 
     /// Whether no sample waits.
@@ -176,13 +264,15 @@ impl ProcessedQueue {
         self.len() == 0
     }
 
-    fn has_room(&self, state: &State, samples: usize) -> bool {
-        // An item larger than the whole bound is taken when it is alone: it would never fit otherwise.
-        state.items == 0 || (state.items < self.capacity && state.waiting.samples.len() + samples <= MAX_SAMPLES)
+    fn has_room(&self, state: &State, samples: usize, bytes: usize) -> bool {
+        // An item larger than a whole bound is taken when it is alone: it would never fit otherwise.
+        let fits = state.waiting.samples.len() + samples <= MAX_SAMPLES && state.bytes + bytes <= MAX_BYTES;
+        state.items == 0 || (state.items < self.capacity && fits)
     }
 
     fn is_half_full(&self, state: &State) -> bool {
-        state.items > 0 && (state.items >= self.capacity.div_ceil(2) || state.waiting.samples.len() >= MAX_SAMPLES / 2)
+        let much = state.waiting.samples.len() >= MAX_SAMPLES / 2 || state.bytes >= MAX_BYTES / 2;
+        state.items > 0 && (state.items >= self.capacity.div_ceil(2) || much)
     }
 
     // The state is whole at every point where a panic could happen.
@@ -215,11 +305,11 @@ mod tests {
         let mut drained = Drained::default();
         queue.drain(&mut drained);
         assert_eq!(drained.samples.iter().map(|s| s.timestamp_ms).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(drained.ends, [(2, SERIES)]);
+        assert_eq!(drained.asides, [(2, Aside::End(SERIES))]);
         let books = ledger.snapshot();
         assert_eq!((books.collected(), books.pending(), books.dropped()), (5, 3, 2));
         queue.drain(&mut drained);
-        assert!(drained.samples.is_empty() && drained.ends.is_empty());
+        assert!(drained.samples.is_empty() && drained.asides.is_empty());
     }
 
     #[test]
@@ -273,5 +363,36 @@ mod tests {
         let huge = vec![sample(1); MAX_SAMPLES + 1];
         queue.send(&huge, &[], Duration::ZERO).unwrap();
         assert_eq!(queue.send(&[sample(2)], &[], Duration::ZERO), Err(Refused::Full));
+    }
+
+    #[test]
+    fn histograms_are_samples_and_bounded_in_bytes() {
+        let (queue, ledger) = queue(1000);
+        let extras = |bytes: usize| {
+            let histogram = Histogram {
+                series: SERIES,
+                timestamp_ms: 1,
+                shape: crate::histogram::Shape::FloatHistogram,
+                body: vec![0; bytes].into(),
+            };
+            let exemplar = Exemplar { series: SERIES, value: 1.0, timestamp_ms: 1, labels: Box::default() };
+            Extras {
+                asides: vec![(0, Aside::Histogram(histogram)), (0, Aside::Exemplar(exemplar))],
+                rejected: vec![(Reason::InvalidHistogram, 2)],
+                rejected_exemplars: vec![(Reason::LoneExemplar, 3)],
+            }
+        };
+        queue.send(&[sample(1)], &[], Duration::ZERO).unwrap();
+        queue.send_with(&[], extras(MAX_BYTES / 2), Duration::ZERO).unwrap();
+        assert_eq!(queue.wait(Instant::now() + Duration::from_secs(3600)), Wake::HalfFull);
+        assert_eq!(queue.send_with(&[], extras(MAX_BYTES / 2), Duration::ZERO), Err(Refused::Full));
+        let books = ledger.snapshot();
+        assert_eq!((books.collected(), books.pending(), books.dropped(), queue.len()), (4, 2, 2, 2));
+        assert_eq!((books.exemplars.collected, books.exemplars.pending(), books.refused_sends), (4, 1, 1));
+        let mut drained = Drained::default();
+        queue.drain(&mut drained);
+        assert_eq!(drained.asides.iter().map(|(before, _)| *before).collect::<Vec<_>>(), [1, 1]);
+        // Alone, an item may be as large as it is.
+        queue.send_with(&[], extras(MAX_BYTES * 2), Duration::ZERO).unwrap();
     }
 }

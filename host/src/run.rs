@@ -213,6 +213,8 @@ fn tell(books: &Snapshot, Books { raw, restarts, stalls }: Books) {
     if restarts + stalls > 0 {
         tracing::warn!(restarts, stalls, "the plugin did not run through");
     }
+    // Few plugins have any.
+    let exemplars = Some(&books.exemplars).filter(|exemplars| exemplars.collected > 0);
     tracing::info!(
         collected = books.collected(),
         delivered = books.delivered,
@@ -223,6 +225,12 @@ fn tell(books: &Snapshot, Books { raw, restarts, stalls }: Books) {
         raw_sent = raw.sent,
         raw_received = raw.received,
         raw_refused = raw.refused,
+        exemplars_collected = exemplars.map(|exemplars| exemplars.collected),
+        exemplars_delivered = exemplars.map(|exemplars| exemplars.delivered),
+        exemplars_pending = exemplars.map(|exemplars| exemplars.pending()),
+        exemplars_dropped = exemplars.map(|exemplars| exemplars.dropped()),
+        exemplar_reasons = exemplars.map(|exemplars| exemplars.reasons()),
+        left_out_starts = Some(books.left_out_starts).filter(|&samples| samples > 0),
         "ledger"
     );
 }

@@ -49,7 +49,32 @@ pub mod kind {
     pub const UNKNOWN: i32 = 0;
     pub const COUNTER: i32 = 1;
     pub const GAUGE: i32 = 2;
+    pub const HISTOGRAM: i32 = 3;
+    pub const GAUGE_HISTOGRAM: i32 = 4;
+    pub const SUMMARY: i32 = 5;
+    pub const INFO: i32 = 6;
+    pub const STATE_SET: i32 = 7;
 }
+
+/// What a histogram counts with.
+pub mod counting {
+    /// Whole observations: the fields that end in `_int`.
+    pub const INTEGER: i32 = 0;
+    /// Fractions of them, as weighted or scaled counts have: the fields that end in `_float`.
+    pub const FLOAT: i32 = 1;
+}
+
+/// Whether a histogram's counts began again since the one before, with the numbers of remote write's `ResetHint`.
+pub mod reset {
+    pub const UNKNOWN: i32 = 0;
+    pub const YES: i32 = 1;
+    pub const NO: i32 = 2;
+    /// A gauge histogram: its counts go down as well.
+    pub const GAUGE: i32 = 3;
+}
+
+/// The schema of a histogram whose buckets have bounds of their own.
+pub const CUSTOM_BUCKETS: i32 = -53;
 
 /// What an error is.
 pub mod failure {
@@ -114,6 +139,51 @@ pub struct AbiMetadata<'a> {
     pub unit: RStr<'a>,
 }
 
+/// A run of buckets without gaps: remote write's `BucketSpan`.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbiSpan {
+    /// Buckets that are left out before this run; in the first span, the index of its first bucket.
+    pub offset: i32,
+    /// Buckets in this run.
+    pub length: u32,
+}
+
+/// A native histogram of a registered series, borrowed for one call: remote write's `Histogram`, but that each bucket
+/// has its own count and not a difference. Only the fields of its [`counting`] are read.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct AbiHistogram<'a> {
+    pub series: u64,
+    pub timestamp_ms: i64,
+    pub counting: i32,
+    pub reset: i32,
+    pub schema: i32,
+    pub sum: f64,
+    pub zero_threshold: f64,
+    pub count_int: u64,
+    pub count_float: f64,
+    pub zero_count_int: u64,
+    pub zero_count_float: f64,
+    pub negative_spans: RSlice<'a, AbiSpan>,
+    pub negative_int: RSlice<'a, u64>,
+    pub negative_float: RSlice<'a, f64>,
+    pub positive_spans: RSlice<'a, AbiSpan>,
+    pub positive_int: RSlice<'a, u64>,
+    pub positive_float: RSlice<'a, f64>,
+    pub custom_values: RSlice<'a, f64>,
+}
+
+/// An example of what a series counted, borrowed for one call.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct AbiExemplar<'a> {
+    pub series: u64,
+    pub labels: RSlice<'a, AbiLabel<'a>>,
+    pub value: f64,
+    pub timestamp_ms: i64,
+}
+
 /// A log event, borrowed for one call. `fields` is `name=value` pairs, already text.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
@@ -170,6 +240,22 @@ pub trait HostAbi: Send + Sync {
 
     /// Takes all of these samples, or none of them: a [`code`].
     fn send_samples(&self, samples: RSlice<'_, Sample>, timeout_ns: u64) -> i32;
+
+    /// Takes all of these samples and the exemplars that belong to them, or nothing: a [`code`].
+    fn send_samples_with_exemplars(
+        &self,
+        samples: RSlice<'_, Sample>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32;
+
+    /// Takes all of these histograms and the exemplars that belong to them, or nothing: a [`code`].
+    fn send_histograms(
+        &self,
+        histograms: RSlice<'_, AbiHistogram<'_>>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32;
 
     /// Registers a series and counts one handle of it. The same labels give the same number.
     fn register_series(

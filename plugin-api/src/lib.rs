@@ -46,8 +46,10 @@
 
 pub mod abi;
 mod error;
+mod exemplar;
 #[doc(hidden)]
 pub mod glue;
+mod histogram;
 mod log;
 pub mod manifest;
 mod queue;
@@ -63,6 +65,8 @@ use std::time::Duration;
 
 pub use abi::Sample;
 pub use error::Error;
+pub use exemplar::{Exemplar, WithExemplars};
+pub use histogram::{Count, Histogram, HistogramSample};
 pub use queue::{RawReceiver, RawSender};
 pub use record::{Json, Record, now_ms};
 pub use sender::{DEFAULT_TIMEOUT, Emit, RecordSender, SendError};

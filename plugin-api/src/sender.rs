@@ -1,4 +1,4 @@
-//! The way out of a plugin: records, JSON, and samples of registered series.
+//! The way out of a plugin: records, JSON, and what registered series have: samples, histograms, exemplars.
 //!
 //! Enters: an item. Leaves: the host has taken all of it, or the item comes back whole with the reason. A send never
 //! waits beyond its timeout.
@@ -57,7 +57,9 @@ impl<T> fmt::Debug for SendError<T> {
 
 impl<T> std::error::Error for SendError<T> {}
 
-/// What can be sent: [`Record`], `Vec<Record>`, [`Json`], `&[Sample]`.
+/// What can be sent: [`Record`], `Vec<Record>`, [`Json`], `&[Sample]`; and of native histograms
+/// [`HistogramSample`](crate::HistogramSample) and slices of it. [`WithExemplars`](crate::WithExemplars) sends more with
+/// a slice of either.
 pub trait Emit: sealed::Sealed {}
 
 pub(crate) mod sealed {
@@ -86,7 +88,8 @@ impl RecordSender {
         RecordSender { host }
     }
 
-    /// Sends a [`Record`], a `Vec<Record>`, a [`Json`] document, or a `&[Sample]`; waits up to one second for room.
+    /// Sends a [`Record`], a `Vec<Record>`, a [`Json`] document, a `&[Sample]`, or whatever else is [`Emit`]; waits up to
+    /// one second for room.
     ///
     /// # Errors
     /// Hands the item back when the queue stayed full, or when the run is over. The host counts it either way.
@@ -130,11 +133,11 @@ fn abi_labels(labels: &[(String, String)]) -> Vec<AbiLabel<'_>> {
     labels.iter().map(abi_label).collect()
 }
 
-fn abi_label((name, value): &(String, String)) -> AbiLabel<'_> {
+pub(crate) fn abi_label((name, value): &(String, String)) -> AbiLabel<'_> {
     AbiLabel { name: RStr::from_str(name), value: RStr::from_str(value) }
 }
 
-fn nanoseconds(timeout: Duration) -> u64 {
+pub(crate) fn nanoseconds(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::abi::{HostBox, Sample, kind};
+use crate::exemplar::Exemplar;
+use crate::histogram::{Count, Histogram, HistogramSample};
 
 /// What a series is called and what it means, to be registered with
 /// [`RecordSender::register`](crate::RecordSender::register).
@@ -27,6 +29,16 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Observations by bucket, which only grow or begin again.
+    Histogram,
+    /// Observations by bucket as they are at present.
+    GaugeHistogram,
+    /// Quantiles that the source itself computes.
+    Summary,
+    /// Always 1: the facts are in its labels. Its name ends in `_info`.
+    Info,
+    /// One series for each of several states, 1 or 0.
+    StateSet,
 }
 
 impl Kind {
@@ -35,6 +47,11 @@ impl Kind {
             Kind::Unknown => kind::UNKNOWN,
             Kind::Counter => kind::COUNTER,
             Kind::Gauge => kind::GAUGE,
+            Kind::Histogram => kind::HISTOGRAM,
+            Kind::GaugeHistogram => kind::GAUGE_HISTOGRAM,
+            Kind::Summary => kind::SUMMARY,
+            Kind::Info => kind::INFO,
+            Kind::StateSet => kind::STATE_SET,
         }
     }
 }
@@ -53,6 +70,18 @@ impl SeriesSpec {
     /// A series of a gauge.
     pub fn gauge(metric: impl Into<String>) -> Self {
         SeriesSpec { kind: Kind::Gauge, ..SeriesSpec::new(metric) }
+    }
+
+    /// A series of native histograms.
+    pub fn histogram(metric: impl Into<String>) -> Self {
+        SeriesSpec { kind: Kind::Histogram, ..SeriesSpec::new(metric) }
+    }
+
+    /// Says what kind of metric it is.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Adds a label. An empty value means that the label is absent.
@@ -102,6 +131,17 @@ impl Series {
     /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
     pub fn sample(&self, value: f64, timestamp_ms: i64) -> Sample {
         Sample { series: self.0.number, value, timestamp_ms }
+    }
+
+    /// The histogram as it stands, as this series has it at `timestamp_ms` (milliseconds since the Unix epoch).
+    pub fn histogram<C: Count>(&self, histogram: &Histogram<C>, timestamp_ms: i64) -> HistogramSample {
+        histogram.sample(self.0.number, timestamp_ms)
+    }
+
+    /// One observation that this series has counted, made at `timestamp_ms` (milliseconds since the Unix epoch): an
+    /// example to look at, such as a request by its trace.
+    pub fn exemplar(&self, value: f64, timestamp_ms: i64) -> Exemplar {
+        Exemplar { series: self.0.number, labels: Vec::new(), value, timestamp_ms }
     }
 }
 

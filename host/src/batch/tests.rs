@@ -1,4 +1,5 @@
 use super::*;
+use crate::encode::transcode;
 use crate::labels::LabelSet;
 use crate::sample::EARLIEST_MS;
 use crate::series::{Metadata, SeriesTable};
@@ -163,6 +164,158 @@ fn metadata_goes_with_the_first_request_of_1_0_and_with_each_of_2_0() {
         assert_eq!(request.timeseries[0].metadata.as_ref().unwrap().r#type, 2);
         assert_eq!(request.timeseries[0].samples[0].start_timestamp, 77);
     }
+}
+
+fn histogram(series: SeriesId, offset_ms: i64, shape: Shape) -> Histogram {
+    // An empty one has the fields of a marker; what is in it does not matter here.
+    Histogram::stale(series, EARLIEST_MS + offset_ms, shape)
+}
+
+fn exemplar(series: SeriesId, offset_ms: i64, value: f64) -> Exemplar {
+    Exemplar { series, value, timestamp_ms: EARLIEST_MS + offset_ms, labels: Box::default() }
+}
+
+/// What a receiver of 2.0 reads: for each entry the offsets of its samples, histograms and exemplars.
+fn read_v2(batch: &Batch) -> Vec<[Vec<i64>; 3]> {
+    let message = snap::raw::Decoder::new().decompress_vec(&batch.body).unwrap();
+    assert_eq!(message.len(), batch.message_len);
+    let request = monitor_proto::v2::Request::decode(message.as_slice()).unwrap();
+    let offset = |timestamp: i64| timestamp - EARLIEST_MS;
+    let entries = request.timeseries.iter().map(|series| {
+        [
+            series.samples.iter().map(|s| offset(s.timestamp)).collect(),
+            series.histograms.iter().map(|h| offset(h.timestamp)).collect(),
+            series.exemplars.iter().map(|e| offset(e.timestamp)).collect(),
+        ]
+    });
+    entries.collect()
+}
+
+#[test]
+fn a_series_has_samples_or_histograms_in_one_batch() {
+    let table = SeriesTable::new(1000);
+    let (a, b) = (series(&table, "a"), series(&table, "b"));
+    let view = table.view();
+    let mut batcher = Batcher::new(LIMITS);
+    let whole = Shape::IntegerHistogram;
+    assert_eq!(batcher.push_histogram(histogram(a, 0, whole), &view), Ok(Pushed::Taken));
+    assert_eq!(batcher.push(&at(b, 0, 1.0), &view), Pushed::Taken);
+    assert_eq!(batcher.push_histogram(histogram(a, 1, whole), &view), Ok(Pushed::Taken));
+    assert_eq!(batcher.push_histogram(histogram(a, 1, whole), &view), Ok(Pushed::Dropped(Reason::Duplicate)));
+    assert_eq!(batcher.push_histogram(histogram(a, 0, whole), &view), Ok(Pushed::Dropped(Reason::OutOfOrder)));
+    assert_eq!(batcher.push(&at(a, 1, 1.0), &view), Pushed::Dropped(Reason::Duplicate));
+    // The other kind waits for the next batch.
+    assert_eq!(batcher.push(&at(a, 2, 1.0), &view), Pushed::Full);
+    assert_eq!(batcher.push_histogram(histogram(b, 2, whole), &view), Err(histogram(b, 2, whole)));
+    assert_eq!(batcher.len(), 3);
+    let first = batcher.cut(Protocol::V2, &view).0.unwrap();
+    assert_eq!((first.samples, first.time_range_ms), (3, (EARLIEST_MS, EARLIEST_MS + 1)));
+    assert_eq!(read_v2(&first), [[vec![], vec![0, 1], vec![]], [vec![0], vec![], vec![]]]);
+    assert_eq!(batcher.push(&at(a, 2, 1.0), &view), Pushed::Taken);
+    assert_eq!(batcher.push_histogram(histogram(b, 2, whole), &view), Ok(Pushed::Taken));
+    let second = batcher.cut(Protocol::V2, &view).0.unwrap();
+    assert_eq!(read_v2(&second), [[vec![2], vec![], vec![]], [vec![], vec![2], vec![]]]);
+    assert!(batcher.is_empty() && batcher.cut(Protocol::V2, &view).0.is_none());
+}
+
+#[test]
+fn a_series_of_histograms_ends_with_one() {
+    let table = SeriesTable::new(1000);
+    let a = series(&table, "a");
+    let view = table.view();
+    let mut batcher = Batcher::new(LIMITS);
+    for (offset, shape) in [(0, Shape::IntegerHistogram), (10, Shape::FloatHistogram)] {
+        batcher.push_histogram(histogram(a, offset, shape), &view).unwrap();
+        assert_eq!(batcher.end(a, &view), Some(Pushed::Taken));
+        assert_eq!(batcher.end(a, &view), None);
+        let batch = batcher.cut(Protocol::V2, &view).0.unwrap();
+        assert_eq!(read_v2(&batch), [[vec![], vec![offset, offset + 1], vec![]]]);
+    }
+    // It goes on with samples, and so it ends.
+    batcher.push(&at(a, 20, 1.0), &view);
+    assert_eq!(batcher.end(a, &view), Some(Pushed::Taken));
+    assert_eq!(read_v2(&batcher.cut(Protocol::V2, &view).0.unwrap()), [[vec![20, 21], vec![], vec![]]]);
+}
+
+#[test]
+fn exemplars_go_with_their_sample_or_not_at_all() {
+    let table = SeriesTable::new(1000);
+    let (a, b, silent) = (series(&table, "a"), series(&table, "b"), series(&table, "silent"));
+    let view = table.view();
+    let mut batcher = Batcher::new(LIMITS);
+    batcher.push(&at(a, 0, 1.0), &view);
+    batcher.push_histogram(histogram(b, 0, Shape::FloatHistogram), &view).unwrap();
+    assert_eq!(batcher.push_exemplar(exemplar(silent, 0, 1.0)), Err(Reason::LoneExemplar));
+    assert_eq!(batcher.push_exemplar(exemplar(b, 3, 1.0)), Ok(()));
+    assert_eq!(batcher.push_exemplar(exemplar(a, 5, 1.0)), Ok(()));
+    assert_eq!(batcher.push_exemplar(exemplar(a, 5, 1.0)), Err(Reason::Duplicate));
+    assert_eq!(batcher.push_exemplar(exemplar(a, 5, 0.5)), Err(Reason::OutOfOrder));
+    assert_eq!(batcher.push_exemplar(exemplar(a, 4, 2.0)), Err(Reason::OutOfOrder));
+    assert_eq!(batcher.push_exemplar(exemplar(a, 5, 1.5)), Ok(()));
+    let batch = batcher.cut(Protocol::V2, &view).0.unwrap();
+    assert_eq!((batch.samples, batch.exemplars), (2, 3));
+    assert_eq!(read_v2(&batch), [[vec![0], vec![], vec![5, 5]], [vec![], vec![0], vec![3]]]);
+    // The next batch has no sample of it yet; and their order holds from batch to batch.
+    assert_eq!(batcher.push_exemplar(exemplar(a, 6, 1.0)), Err(Reason::LoneExemplar));
+    batcher.push(&at(a, 7, 1.0), &view);
+    assert_eq!(batcher.push_exemplar(exemplar(a, 4, 1.0)), Err(Reason::OutOfOrder));
+    let batch = batcher.cut(Protocol::V2, &view).0.unwrap();
+    assert_eq!((batch.samples, batch.exemplars), (1, 0));
+}
+
+#[test]
+fn histograms_and_exemplars_keep_the_limits() {
+    let table = SeriesTable::new(1000);
+    let a = series(&table, "a");
+    let view = table.view();
+    let mut refusals = 0;
+    for max_bytes in [90, 110, 130, 250] {
+        let mut batcher = Batcher::new(Limits { max_samples: 3, max_bytes, ..LIMITS });
+        let (mut batches, mut refused) = (Vec::new(), 0);
+        for offset in 0..20 {
+            let histogram = histogram(a, offset, Shape::FloatHistogram);
+            if let Err(histogram) = batcher.push_histogram(histogram, &view) {
+                batches.extend(batcher.cut(Protocol::V2, &view).0);
+                assert_eq!(batcher.push_histogram(histogram, &view), Ok(Pushed::Taken));
+            }
+            refused += u64::from(batcher.push_exemplar(exemplar(a, offset, 1.0)) == Err(Reason::TooManyExemplars));
+        }
+        batches.extend(batcher.cut(Protocol::V2, &view).0);
+        assert!(batches.iter().all(|batch| batch.samples <= 3 && batch.message_len <= max_bytes));
+        assert_eq!(batches.iter().map(|batch| batch.samples).sum::<u64>(), 20);
+        refusals += refused;
+        assert_eq!(batches.iter().map(|batch| batch.exemplars).sum::<u64>() + refused, 20);
+        let batches = batches.iter().flat_map(read_v2).map(|[_, histograms, exemplars]| (histograms, exemplars));
+        assert!(batches.flat_map(|(histograms, _)| histograms).eq(0..20));
+    }
+    assert!(refusals > 0);
+
+    let mut batcher = Batcher::new(LIMITS);
+    batcher.push(&at(a, 0, 1.0), &view);
+    let pushed = (0..rare::MAX_EXEMPLARS as i64 + 1).map(|n| batcher.push_exemplar(exemplar(a, n, 1.0)));
+    assert_eq!(pushed.filter(|pushed| *pushed == Err(Reason::TooManyExemplars)).count(), 1);
+}
+
+#[test]
+fn what_1_0_leaves_out_is_counted_once() {
+    let table = SeriesTable::new(1000);
+    let (a, b) = (series(&table, "a"), series(&table, "b"));
+    table.set_start(a, EARLIEST_MS + 5);
+    let mut batcher = Batcher::new(LIMITS);
+    let mut cut = |offset, protocol| {
+        let view = table.view();
+        batcher.push(&at(a, offset, 1.0), &view);
+        batcher.push(&at(a, offset + 5, 1.0), &view);
+        batcher.push_histogram(histogram(b, offset, Shape::FloatHistogram), &view).unwrap();
+        batcher.cut(protocol, &view).0.unwrap()
+    };
+    // The first sample is from before the start.
+    assert_eq!(cut(0, V1).left_out_starts, 1);
+    table.set_start(b, EARLIEST_MS);
+    assert_eq!(cut(10, V1).left_out_starts, 3);
+    let second = cut(20, Protocol::V2);
+    assert_eq!(second.left_out_starts, 0);
+    assert_eq!(transcode::to_v1(&second.body).unwrap().left_out_starts, 3);
 }
 
 proptest! {

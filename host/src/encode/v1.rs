@@ -1,18 +1,30 @@
 //! Remote write 1.0: `prometheus.WriteRequest`. Label bytes are copied as they are.
 
-use super::{Point, Series, body_len, put_point};
+use super::{Exemplar, Point, Series, body_len, histogram_bound, put_exemplar, put_histogram, put_point};
 use crate::labels::put_varint;
 use crate::series::Metadata;
 
 /// Appends one `TimeSeries` (field 1 of the request). A start timestamp has no place in 1.0.
 pub fn series(out: &mut Vec<u8>, series: &Series<'_>) {
     let samples: usize = series.points.iter().map(|point: &Point| 2 + body_len(point, 0)).sum();
+    let histograms: usize = series.histograms.iter().map(|histogram| histogram_bound(histogram.body, 0)).sum();
+    let exemplars = exemplars(series.exemplars);
     out.push(0x0a);
-    put_varint(out, (series.labels.len() + samples) as u64);
+    put_varint(out, (series.labels.len() + samples + exemplars.len() + histograms) as u64);
     out.extend_from_slice(series.labels);
     for point in series.points {
         put_point(out, point, 0);
     }
+    out.extend_from_slice(&exemplars);
+    for histogram in series.histograms {
+        put_histogram(out, 0x22, histogram.body, 0);
+    }
+}
+
+fn exemplars(exemplars: &[Exemplar<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    exemplars.iter().for_each(|exemplar| put_exemplar(&mut out, 0x1a, exemplar.labels, exemplar));
+    out
 }
 
 /// Appends one `MetricMetadata` (field 3 of the request), which stands for all series of the metric.
@@ -61,7 +73,7 @@ mod tests {
                 let labels = labels(value);
                 let points: Vec<_> = points.iter().map(|&(bits, timestamp_ms)| Point { value: f64::from_bits(bits), timestamp_ms }).collect();
                 bound += series_bound(&labels, None) + points.iter().map(|p| point_bound(p, 0)).sum::<usize>();
-                series(&mut out, &Series { labels: &labels, metadata: None, start_ms: 7, points: &points });
+                series(&mut out, &Series { labels: &labels, metadata: None, start_ms: 7, points: &points, histograms: &[], exemplars: &[] });
             }
             prop_assert!(out.len() <= bound);
             let request = WriteRequest::decode(out.as_slice()).unwrap();
@@ -78,7 +90,17 @@ mod tests {
     fn a_negative_zero_keeps_its_sign() {
         let mut out = Vec::new();
         let points = [Point { value: -0.0, timestamp_ms: 1 }, Point { value: 0.0, timestamp_ms: 2 }];
-        series(&mut out, &Series { labels: &labels("x"), metadata: None, start_ms: 0, points: &points });
+        series(
+            &mut out,
+            &Series {
+                labels: &labels("x"),
+                metadata: None,
+                start_ms: 0,
+                points: &points,
+                histograms: &[],
+                exemplars: &[],
+            },
+        );
         let request = WriteRequest::decode(out.as_slice()).unwrap();
         assert!(request.timeseries[0].samples[0].value.is_sign_negative());
         assert!(request.timeseries[0].samples[1].value.is_sign_positive());

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
-use super::{Point, Series, body_len, put_point};
+use super::{Series, body_len, histogram_bound, put_exemplar, put_histogram, put_point, start_at};
 use crate::labels::{pairs, put_varint, varint_len};
 use crate::series::Metadata;
 
@@ -14,6 +14,7 @@ pub struct Request {
     symbols: Symbols,
     series: Vec<u8>,
     refs: Vec<u8>,
+    exemplars: Vec<u8>,
 }
 
 impl Request {
@@ -26,18 +27,48 @@ impl Request {
         }
         let metadata = series.metadata.map(|metadata| self.metadata(metadata));
         let metadata = metadata.as_ref().map_or(&[][..], |(bytes, length)| &bytes[..*length]);
-        let samples: usize = series.points.iter().map(|point| 2 + body_len(point, start_ms(series, point))).sum();
+        self.exemplars.clear();
+        if !series.exemplars.is_empty() {
+            self.exemplars(series);
+        }
+        let start_ms = |timestamp_ms| start_at(series.start_ms, timestamp_ms);
+        let samples: usize = series.points.iter().map(|point| 2 + body_len(point, start_ms(point.timestamp_ms))).sum();
+        let histograms = series.histograms.iter();
+        let histograms: usize = histograms.map(|h| histogram_bound(h.body, start_ms(h.timestamp_ms))).sum();
         let refs = 1 + varint_len(self.refs.len() as u64) + self.refs.len();
         let out = &mut self.series;
         out.push(0x2a);
-        put_varint(out, (refs + samples + metadata.len()) as u64);
+        put_varint(out, (refs + samples + histograms + self.exemplars.len() + metadata.len()) as u64);
         out.push(0x0a);
         put_varint(out, self.refs.len() as u64);
         out.extend_from_slice(&self.refs);
         for point in series.points {
-            put_point(out, point, start_ms(series, point));
+            put_point(out, point, start_ms(point.timestamp_ms));
         }
+        for histogram in series.histograms {
+            put_histogram(out, 0x1a, histogram.body, start_ms(histogram.timestamp_ms));
+        }
+        out.extend_from_slice(&self.exemplars);
         out.extend_from_slice(metadata);
+    }
+
+    /// Fills `exemplars` with the `exemplars` fields of a series.
+    fn exemplars(&mut self, series: &Series<'_>) {
+        let (mut refs, mut fields) = (Vec::new(), Vec::new());
+        for exemplar in series.exemplars {
+            refs.clear();
+            fields.clear();
+            for (name, value) in pairs(exemplar.labels) {
+                put_varint(&mut refs, self.symbols.intern(name).into());
+                put_varint(&mut refs, self.symbols.intern(value).into());
+            }
+            if !refs.is_empty() {
+                fields.push(0x0a);
+                put_varint(&mut fields, refs.len() as u64);
+                fields.extend_from_slice(&refs);
+            }
+            put_exemplar(&mut self.exemplars, 0x22, &fields, exemplar);
+        }
     }
 
     /// The `metadata` field of a series: at most 2 + 3 * (1 + 5) bytes.
@@ -73,11 +104,6 @@ impl Request {
         self.symbols.clear();
         self.series.clear();
     }
-}
-
-/// A sample from before the counter's last reset is not told to count from there.
-fn start_ms(series: &Series<'_>, point: &Point) -> i64 {
-    if series.start_ms <= point.timestamp_ms { series.start_ms } else { 0 }
 }
 
 /// The strings of one request, each with its number from 1; 0 is the empty string.
@@ -129,7 +155,7 @@ fn symbol_at<'a>(ends: &[u32], text: &'a [u8], number: u32) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{point_bound, series_bound};
+    use crate::encode::{Point, point_bound, series_bound};
     use crate::labels::LabelSet;
     use monitor_proto::v2;
     use proptest::prelude::*;
@@ -156,7 +182,7 @@ mod tests {
                 let points: Vec<_> = points.iter().map(|&(bits, timestamp_ms)| Point { value: f64::from_bits(bits), timestamp_ms }).collect();
                 let labels = set.encode().unwrap();
                 bound += series_bound(labels, metadata.as_ref()) + points.iter().map(|p| point_bound(p, *start_ms)).sum::<usize>();
-                request.series(&Series { labels, metadata: metadata.as_ref(), start_ms: *start_ms, points: &points });
+                request.series(&Series { labels, metadata: metadata.as_ref(), start_ms: *start_ms, points: &points, histograms: &[], exemplars: &[] });
             }
             request.finish(&mut out);
             prop_assert!(out.len() <= bound);

@@ -77,6 +77,7 @@ impl Disk {
     fn try_to_open(&mut self, ledger: &Ledger) -> Result<(), SpoolError> {
         let (spool, recovered) = Spool::open(&self.dir, self.bounds, self.fsync)?;
         ledger.collect(Origin::Recovered, Place::Kept, recovered.waiting.samples);
+        ledger.collect_exemplars(recovered.waiting.exemplars);
         tell(&self.dir, &recovered);
         let base_sequence = spool.last_sequence();
         self.state = State::Open { spool: Box::new(spool), base_sequence };
@@ -131,8 +132,9 @@ impl Disk {
                 encode::Protocol::V1 => Protocol::V1,
                 encode::Protocol::V2 => Protocol::V2,
             },
-            // A batch holds far fewer samples than 2^32.
+            // A batch holds far fewer samples than 2^32, and exemplars than 2^16.
             samples: batch.samples as u32,
+            exemplars: batch.exemplars as u16,
             time_range_ms: batch.time_range_ms,
             body: batch.body.clone(),
         };
@@ -140,6 +142,8 @@ impl Disk {
         self.settle_losses(ledger);
         match written {
             Ok(()) => {
+                // The record doesn't say it.
+                ledger.leave_out_starts(batch.left_out_starts);
                 if std::mem::take(&mut self.told_failing) {
                     tracing::info!("the spool can be written again");
                 }
@@ -176,6 +180,8 @@ impl Disk {
             message_len: snap::raw::decompress_len(&record.body).unwrap_or_default(),
             body: record.body,
             samples: record.samples.into(),
+            exemplars: record.exemplars.into(),
+            left_out_starts: 0,
             time_range_ms: record.time_range_ms,
             sequence: record.sequence,
             attempts: if failed == record.sequence { attempts } else { 0 },
@@ -214,6 +220,7 @@ impl Disk {
             (Reason::SpoolDamaged, losses.damaged, "they can't be read any more: the file was damaged"),
         ] {
             ledger.discard(Place::Kept, reason, lost.samples);
+            ledger.discard_exemplars(reason, lost.exemplars);
             if lost.records > 0
                 && let Some(suppressed) = self.loss_limit.allow(Instant::now())
             {
@@ -244,7 +251,7 @@ fn tell(dir: &Path, recovered: &Recovered) {
             "the last run did not come to its end: it was killed, crashed, or lost its machine; what it had not written yet is lost"
         );
     }
-    let Tally { records, samples, bytes } = recovered.waiting;
+    let Tally { records, samples, bytes, .. } = recovered.waiting;
     if records > 0 {
         tracing::info!(dir = %dir.display(), batches = records, samples, bytes, "an earlier run left these in the spool: they go first");
     }

@@ -140,6 +140,7 @@ impl Kept {
             return false;
         }
         self.ledger.discard(Place::InFlight, Reason::Shutdown, batch.samples);
+        self.ledger.discard_exemplars(Reason::Shutdown, batch.exemplars);
         true
     }
 
@@ -235,6 +236,7 @@ impl Kept {
         let mut given_up = Overflow::default();
         while let Some(batch) = state.batches.pop_front() {
             self.ledger.discard(Place::Kept, Reason::Shutdown, batch.samples);
+            self.ledger.discard_exemplars(Reason::Shutdown, batch.exemplars);
             given_up.batches += 1;
             given_up.samples += batch.samples;
         }
@@ -271,6 +273,11 @@ impl Kept {
         self.on_disk_of(&self.lock())
     }
 
+    /// How many exemplars wait on disk.
+    pub fn exemplars_on_disk(&self) -> u64 {
+        self.lock().disk.as_ref().map_or(0, |disk| disk.waiting().exemplars)
+    }
+
     fn on_disk_of(&self, state: &State) -> (u64, u64) {
         state.disk.as_ref().map_or((0, 0), |disk| (disk.waiting().records, disk.waiting().samples))
     }
@@ -284,6 +291,7 @@ impl Kept {
             let Some(batch) = state.batches.pop_front() else { break };
             state.bytes -= batch.body.len();
             self.ledger.discard(Place::Kept, Reason::RetryOverflow, batch.samples);
+            self.ledger.discard_exemplars(Reason::RetryOverflow, batch.exemplars);
             overflow.batches += 1;
             overflow.samples += batch.samples;
         }
@@ -324,6 +332,8 @@ mod tests {
             protocol: Protocol::V1,
             message_len: 10,
             samples: sequence,
+            exemplars: 0,
+            left_out_starts: 0,
             time_range_ms: (0, 0),
             sequence,
             attempts: 0,

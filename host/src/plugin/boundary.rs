@@ -12,7 +12,8 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr};
 use monitor_plugin_api::Sample;
 use monitor_plugin_api::abi::{
-    AbiError, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox, NO_TIMESTAMP, code, failure,
+    AbiError, AbiExemplar, AbiHistogram, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox,
+    NO_TIMESTAMP, code, failure,
 };
 
 use super::log::PluginLog;
@@ -90,6 +91,26 @@ impl HostAbi for Host {
 
     fn send_samples(&self, samples: RSlice<'_, Sample>, timeout_ns: u64) -> i32 {
         self.send(|intake| intake.samples(samples.as_slice(), Duration::from_nanos(timeout_ns)))
+    }
+
+    fn send_samples_with_exemplars(
+        &self,
+        samples: RSlice<'_, Sample>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        let (samples, exemplars) = (samples.as_slice(), exemplars.as_slice());
+        self.send(|intake| intake.samples_with_exemplars(samples, exemplars, Duration::from_nanos(timeout_ns)))
+    }
+
+    fn send_histograms(
+        &self,
+        histograms: RSlice<'_, AbiHistogram<'_>>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        let (histograms, exemplars) = (histograms.as_slice(), exemplars.as_slice());
+        self.send(|intake| intake.histograms(histograms, exemplars, Duration::from_nanos(timeout_ns)))
     }
 
     fn register_series(

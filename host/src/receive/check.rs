@@ -27,6 +27,7 @@ pub(super) enum Kind {
     LabelName,
     LabelValue,
     MetricName,
+    Histogram,
     NotANumber,
     OutOfOrder,
     Duplicate,
@@ -46,6 +47,7 @@ impl Kind {
             Self::LabelName => "label_name",
             Self::LabelValue => "label_value",
             Self::MetricName => "metric_name",
+            Self::Histogram => "histogram",
             Self::NotANumber => "nan",
             Self::OutOfOrder => "out_of_order",
             Self::Duplicate => "duplicate",
@@ -184,11 +186,15 @@ fn contents(protocol: Protocol, series: &Series, key: &Key, report: &mut Report)
         }
         _ => {}
     }
-    for sample in &series.samples {
-        let bits = sample.value.to_bits();
-        if sample.value.is_nan() && bits != STALE_NAN && bits != NORMAL_NAN {
-            report.add(Kind::NotANumber, Some(key), format!("NaN with bits {bits:#x} at {}", sample.timestamp_ms));
+    for (timestamp_ms, value) in series.points() {
+        let bits = value.to_bits();
+        if value.is_nan() && bits != STALE_NAN && bits != NORMAL_NAN {
+            report.add(Kind::NotANumber, Some(key), format!("NaN with bits {bits:#x} at {timestamp_ms}"));
         }
+    }
+    for histogram in series.histograms.iter().filter(|histogram| !histogram.is_whole) {
+        let detail = format!("spans and counts at {} name different numbers of buckets", histogram.timestamp_ms);
+        report.add(Kind::Histogram, Some(key), detail);
     }
 }
 

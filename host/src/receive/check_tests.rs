@@ -1,6 +1,6 @@
 //! Each rule, broken and kept.
 
-use super::super::decode::Sample;
+use super::super::decode::{Histogram, Sample};
 use super::*;
 
 fn series(labels: &[(&str, &str)], points: &[(i64, f64)]) -> Series {
@@ -75,6 +75,21 @@ fn nothing_sent_is_judged() {
     let table = Table::new(1);
     assert_eq!(judged(Protocol::V1, vec![], &table).0, [Kind::EmptyRequest]);
     assert_eq!(judged(Protocol::V2, vec![series(&[("__name__", "m")], &[])], &table).0, [Kind::EmptySeries]);
+}
+
+#[test]
+fn histograms_are_judged() {
+    let good = Histogram { count: 1.0, sum: 1.0, timestamp_ms: 5, start_timestamp_ms: 0, is_whole: true };
+    let judged = |histogram, samples: &[(i64, f64)]| {
+        let histograms = vec![histogram];
+        let entry = Series { histograms, ..series(&[("__name__", "m")], samples) };
+        judged(Protocol::V2, vec![entry], &Table::new(1)).0
+    };
+    assert_eq!(judged(good, &[]), []);
+    assert_eq!(judged(Histogram { sum: f64::from_bits(STALE_NAN), ..good }, &[]), []);
+    assert_eq!(judged(Histogram { is_whole: false, ..good }, &[]), [Kind::Histogram]);
+    assert_eq!(judged(Histogram { sum: -f64::NAN, ..good }, &[]), [Kind::NotANumber]);
+    assert_eq!(judged(good, &[(4, 1.0)]), [Kind::MixedSeries]);
 }
 
 #[test]

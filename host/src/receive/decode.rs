@@ -118,6 +118,10 @@ pub(super) struct Histogram {
     pub(super) count: f64,
     pub(super) sum: f64,
     pub(super) timestamp_ms: i64,
+    /// 0 if not told.
+    pub(super) start_timestamp_ms: i64,
+    /// Its spans name as many buckets as it has counts for.
+    pub(super) is_whole: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -210,6 +214,14 @@ fn plain_v1(request: v1::WriteRequest) -> Request {
                 },
                 sum: histogram.sum,
                 timestamp_ms: histogram.timestamp,
+                start_timestamp_ms: 0,
+                is_whole: is_whole(
+                    histogram.positive_spans.iter().map(|span| span.length),
+                    [histogram.positive_deltas.len(), histogram.positive_counts.len()],
+                ) && is_whole(
+                    histogram.negative_spans.iter().map(|span| span.length),
+                    [histogram.negative_deltas.len(), histogram.negative_counts.len()],
+                ),
             })
             .collect(),
         exemplars: series
@@ -267,6 +279,14 @@ fn plain_v2(request: v2::Request) -> Result<Request, DecodeError> {
                     },
                     sum: histogram.sum,
                     timestamp_ms: histogram.timestamp,
+                    start_timestamp_ms: histogram.start_timestamp,
+                    is_whole: is_whole(
+                        histogram.positive_spans.iter().map(|span| span.length),
+                        [histogram.positive_deltas.len(), histogram.positive_counts.len()],
+                    ) && is_whole(
+                        histogram.negative_spans.iter().map(|span| span.length),
+                        [histogram.negative_deltas.len(), histogram.negative_counts.len()],
+                    ),
                 })
                 .collect(),
             exemplars: series
@@ -283,6 +303,12 @@ fn plain_v2(request: v2::Request) -> Result<Request, DecodeError> {
         });
     }
     Ok(plain)
+}
+
+/// Whether the buckets in these spans are as many as one of the two kinds of counts, of which the other is empty.
+fn is_whole(spans: impl Iterator<Item = u32>, counts: [usize; 2]) -> bool {
+    let buckets: u64 = spans.map(u64::from).sum();
+    buckets == (counts[0] + counts[1]) as u64 && counts.contains(&0)
 }
 
 fn kind_v2(kind: v2::metadata::MetricType) -> String {

@@ -27,7 +27,7 @@ fn expected() -> Series {
     Series {
         labels: vec![pair("__name__", "power"), pair("zone", "a")],
         samples: vec![Sample { value: 1.5, timestamp_ms: 7, start_timestamp_ms: 0 }],
-        histograms: vec![Histogram { count: 3.0, sum: 4.5, timestamp_ms: 8 }],
+        histograms: vec![Histogram { count: 3.0, sum: 4.5, timestamp_ms: 8, start_timestamp_ms: 0, is_whole: true }],
         exemplars: vec![Exemplar { labels: vec![pair("trace", "t")], value: 0.5, timestamp_ms: 6 }],
     }
 }

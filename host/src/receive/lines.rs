@@ -75,6 +75,8 @@ struct HistogramLine<'a> {
     labels: Object<'a>,
     histogram: CountAndSum,
     timestamp_ms: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    start_timestamp_ms: i64,
     received_ms: i64,
 }
 
@@ -178,6 +180,7 @@ pub(super) fn series(
                 labels: Object(&key.labels),
                 histogram: CountAndSum { count: Number(histogram.count), sum: Number(histogram.sum) },
                 timestamp_ms: histogram.timestamp_ms,
+                start_timestamp_ms: histogram.start_timestamp_ms,
                 received_ms,
             },
         )?;

@@ -111,7 +111,10 @@ fn written(headers: &HeaderMap) -> Written {
         [SAMPLES_WRITTEN_HEADER, HISTOGRAMS_WRITTEN_HEADER, EXEMPLARS_WRITTEN_HEADER].map(said);
     match (samples, histograms, exemplars) {
         (None, None, None) => Written::Unsaid,
-        _ => Written::Samples(samples.unwrap_or(0).saturating_add(histograms.unwrap_or(0))),
+        _ => Written::Counts {
+            samples: samples.unwrap_or(0).saturating_add(histograms.unwrap_or(0)),
+            exemplars: exemplars.unwrap_or(0),
+        },
     }
 }
 

@@ -76,6 +76,7 @@ pub struct Sender {
     age_limit: Limit,
     delivered_any: bool,
     catch_up: CatchUp,
+    told_exemplars: bool,
 }
 
 /// What is to be done next.
@@ -117,6 +118,7 @@ impl Sender {
             age_limit: Limit::default(),
             delivered_any: false,
             catch_up: CatchUp::new(),
+            told_exemplars: false,
         })
     }
 
@@ -153,6 +155,7 @@ impl Sender {
             return false;
         }
         self.ledger.discard(Place::InFlight, Reason::TooOld, batch.samples);
+        self.ledger.discard_exemplars(Reason::TooOld, batch.exemplars);
         self.kept.settled();
         if let Some(suppressed) = self.age_limit.allow(Instant::now()) {
             tracing::warn!(
@@ -172,11 +175,13 @@ impl Sender {
             Ok(transcoded) => {
                 batch.body = transcoded.body.into();
                 batch.message_len = transcoded.message_len;
+                batch.left_out_starts = transcoded.left_out_starts;
                 batch.protocol = Protocol::V1;
                 Some(batch)
             }
             Err(error) => {
                 self.ledger.discard(Place::InFlight, Reason::Refused, batch.samples);
+                self.ledger.discard_exemplars(Reason::Refused, batch.exemplars);
                 self.kept.settled();
                 tracing::error!(samples = batch.samples, "a batch can't be made into remote write 1.0: {error}");
                 None
@@ -247,8 +252,8 @@ impl Sender {
             Answer::Broken | Answer::Unreachable => Verdict::Retry,
         };
         let written = match answer {
-            Answer::Status(_, Written::Samples(written)) if batch.protocol == Protocol::V2 => Some(written),
-            _ => None,
+            Answer::Status(_, written) if batch.protocol == Protocol::V2 => written,
+            _ => Written::Unsaid,
         };
         match verdict {
             Verdict::Delivered => {
@@ -257,7 +262,7 @@ impl Sender {
             }
             Verdict::Refused if not_understood => {
                 let why = format!("{why}; it does not know remote write 2.0, set REMOTE_WRITE_PROTOCOL=auto");
-                self.refused(&batch, None, &why);
+                self.refused(&batch, Written::Unsaid, &why);
             }
             Verdict::Refused => self.refused(&batch, written, &why),
             Verdict::Retry => {
@@ -277,10 +282,15 @@ impl Sender {
         gap.filter(|_| self.finish_by.borrow().is_none())
     }
 
-    fn delivered(&mut self, batch: &Batch, written: Option<u64>) {
-        let written = written.unwrap_or(batch.samples).min(batch.samples);
-        let missing = batch.samples - written;
+    fn delivered(&mut self, batch: &Batch, written: Written) {
+        let (written, exemplars) = match written {
+            Written::Counts { samples, exemplars } => (samples.min(batch.samples), exemplars.min(batch.exemplars)),
+            Written::Unsaid => (batch.samples, batch.exemplars),
+        };
+        let (missing, missing_exemplars) = (batch.samples - written, batch.exemplars - exemplars);
         self.ledger.deliver(Place::InFlight, written);
+        self.ledger.deliver_exemplars(exemplars);
+        self.ledger.leave_out_starts(batch.left_out_starts);
         self.kept.settled();
         if missing > 0 {
             self.ledger.discard(Place::InFlight, Reason::PartialWrite, missing);
@@ -290,6 +300,17 @@ impl Sender {
                 written,
                 "the receiver accepted a batch but wrote only a part of it: the rest is lost"
             );
+        }
+        if missing_exemplars > 0 {
+            self.ledger.discard_exemplars(Reason::PartialWrite, missing_exemplars);
+            // Many receivers keep none, and all is well with the samples: once is enough.
+            if !std::mem::replace(&mut self.told_exemplars, true) {
+                tracing::info!(
+                    exemplars = missing_exemplars,
+                    written = exemplars,
+                    "the receiver does not write all exemplars; the ledger counts them, this is told once"
+                );
+            }
         }
         if self.backoff.failures() > 0 {
             let (waiting, _) = self.kept.waiting();
@@ -310,12 +331,17 @@ impl Sender {
         self.backoff.succeeded();
     }
 
-    fn refused(&mut self, batch: &Batch, written: Option<u64>, why: &str) {
+    fn refused(&mut self, batch: &Batch, written: Written, why: &str) {
         // A receiver of 2.0 may have kept the valid part.
-        let written = written.unwrap_or(0).min(batch.samples);
+        let (written, exemplars) = match written {
+            Written::Counts { samples, exemplars } => (samples.min(batch.samples), exemplars.min(batch.exemplars)),
+            Written::Unsaid => (0, 0),
+        };
         let lost = batch.samples - written;
         self.ledger.deliver(Place::InFlight, written);
         self.ledger.discard(Place::InFlight, Reason::Refused, lost);
+        self.ledger.deliver_exemplars(exemplars);
+        self.ledger.discard_exemplars(Reason::Refused, batch.exemplars - exemplars);
         self.kept.settled();
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();

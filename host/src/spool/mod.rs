@@ -21,7 +21,8 @@
 //! |---|---|
 //! | 0-3 | `d5 6d 72 01`; the last is the version of the format |
 //! | 4 | the body's protocol: 1 is remote write 1.0, 2 is 2.0 |
-//! | 5-7 | 0 |
+//! | 5 | 0 |
+//! | 6-7 | number of exemplars |
 //! | 8-11 | length of the body |
 //! | 12-15 | number of samples |
 //! | 16-23 | sequence number of the batch |
@@ -85,6 +86,8 @@ pub struct Tally {
     pub records: u64,
     /// How many samples they carry.
     pub samples: u64,
+    /// How many exemplars they carry.
+    pub exemplars: u64,
     /// How many bytes they take on disk, headers included.
     pub bytes: u64,
 }
@@ -94,6 +97,7 @@ impl Tally {
         Some(Tally {
             records: self.records.checked_sub(other.records)?,
             samples: self.samples.checked_sub(other.samples)?,
+            exemplars: self.exemplars.checked_sub(other.exemplars)?,
             bytes: self.bytes.checked_sub(other.bytes)?,
         })
     }
@@ -103,6 +107,7 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.records += other.records;
         self.samples += other.samples;
+        self.exemplars += other.exemplars;
         self.bytes += other.bytes;
     }
 }

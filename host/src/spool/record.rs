@@ -37,6 +37,8 @@ pub struct Record {
     pub protocol: Protocol,
     /// How many samples it carries.
     pub samples: u32,
+    /// How many exemplars it carries.
+    pub exemplars: u16,
     /// The oldest and the newest timestamp in it, in milliseconds since the Unix epoch.
     pub time_range_ms: (i64, i64),
     /// The bytes of the request: snappy-compressed, the same for each attempt.
@@ -56,6 +58,7 @@ impl Record {
             sequence: self.sequence,
             protocol: self.protocol,
             samples: self.samples,
+            exemplars: self.exemplars,
             time_range_ms: self.time_range_ms,
             body_len: self.body.len() as u32,
             body_crc: crc32fast::hash(&self.body),
@@ -67,7 +70,8 @@ impl Record {
             Protocol::V1 => 1,
             Protocol::V2 => 2,
         };
-        into.extend_from_slice(&[protocol, 0, 0, 0]);
+        into.extend_from_slice(&[protocol, 0]);
+        into.extend_from_slice(&self.exemplars.to_le_bytes());
         into.extend_from_slice(&header.body_len.to_le_bytes());
         into.extend_from_slice(&self.samples.to_le_bytes());
         into.extend_from_slice(&self.sequence.to_le_bytes());
@@ -86,6 +90,7 @@ pub(super) struct Header {
     pub(super) sequence: u64,
     pub(super) protocol: Protocol,
     pub(super) samples: u32,
+    pub(super) exemplars: u16,
     pub(super) time_range_ms: (i64, i64),
     pub(super) body_len: u32,
     body_crc: u32,
@@ -107,6 +112,7 @@ impl Header {
             protocol,
             body_len: u32_at(bytes, 8),
             samples: u32_at(bytes, 12),
+            exemplars: u16::from_le_bytes([bytes[6], bytes[7]]),
             sequence: u64_at(bytes, 16),
             time_range_ms: (u64_at(bytes, 24) as i64, u64_at(bytes, 32) as i64),
             body_crc: u32_at(bytes, 44),
@@ -121,7 +127,8 @@ impl Header {
 
     /// The record as it is counted.
     pub(super) fn tally(&self) -> Tally {
-        Tally { records: 1, samples: u64::from(self.samples), bytes: self.record_len() }
+        let (samples, exemplars) = (u64::from(self.samples), u64::from(self.exemplars));
+        Tally { records: 1, samples, exemplars, bytes: self.record_len() }
     }
 
     /// The record, if this is its body.
@@ -130,6 +137,7 @@ impl Header {
             sequence: self.sequence,
             protocol: self.protocol,
             samples: self.samples,
+            exemplars: self.exemplars,
             time_range_ms: self.time_range_ms,
             body: body.into(),
         })
@@ -163,11 +171,12 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         let protocol = prop_oneof![Just(Protocol::V1), Just(Protocol::V2)];
         let body = prop::collection::vec(any::<u8>(), 0..200);
-        (0..1u64 << 62, protocol, any::<u32>(), any::<(i64, i64)>(), body).prop_map(
-            |(sequence, protocol, samples, time_range_ms, body)| Record {
+        (0..1u64 << 62, protocol, any::<(u32, u16)>(), any::<(i64, i64)>(), body).prop_map(
+            |(sequence, protocol, (samples, exemplars), time_range_ms, body)| Record {
                 sequence,
                 protocol,
                 samples,
+                exemplars,
                 time_range_ms,
                 body: body.into(),
             },
@@ -206,12 +215,13 @@ mod tests {
             sequence: 0x0102,
             protocol: Protocol::V2,
             samples: 3,
+            exemplars: 0x0405,
             time_range_ms: (-1, 5),
             body: Bytes::from_static(b"123456789"),
         };
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
-        let mut expected = vec![0xd5, b'm', b'r', 1, 2, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0];
+        let mut expected = vec![0xd5, b'm', b'r', 1, 2, 0, 5, 4, 9, 0, 0, 0, 3, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0];
         expected.extend([0xff; 8]);
         expected.extend([5, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[..HEADER_CRC], expected);
@@ -223,7 +233,14 @@ mod tests {
     fn numbers_that_could_overflow_are_no_numbers() {
         let mut bytes = Vec::new();
         let body = Bytes::new();
-        let record = Record { sequence: u64::MAX, protocol: Protocol::V1, samples: 1, time_range_ms: (0, 0), body };
+        let record = Record {
+            sequence: u64::MAX,
+            protocol: Protocol::V1,
+            samples: 1,
+            exemplars: 0,
+            time_range_ms: (0, 0),
+            body,
+        };
         record.encode(&mut bytes);
         assert_eq!(Header::decode(&bytes), None);
     }

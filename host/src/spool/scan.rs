@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(sequence: u64, body: Vec<u8>) -> Record {
-        Record { sequence, protocol: Protocol::V1, samples: 1, time_range_ms: (0, 0), body: body.into() }
+        Record { sequence, protocol: Protocol::V1, samples: 1, exemplars: 0, time_range_ms: (0, 0), body: body.into() }
     }
 
     fn encoded(record: &Record) -> Vec<u8> {

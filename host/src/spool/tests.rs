@@ -17,6 +17,7 @@ fn record(sequence: u64, body_len: usize) -> Record {
         sequence,
         protocol: if sequence.is_multiple_of(2) { Protocol::V2 } else { Protocol::V1 },
         samples: sequence as u32,
+        exemplars: 0,
         time_range_ms: (sequence as i64 - 1, sequence as i64),
         body: vec![sequence as u8; body_len].into(),
     }
@@ -60,7 +61,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn tally(records: u64, samples: u64, body_len: u64) -> Tally {
-    Tally { records, samples, bytes: records * (HEADER_LEN as u64 + body_len) }
+    Tally { records, samples, exemplars: 0, bytes: records * (HEADER_LEN as u64 + body_len) }
 }
 
 #[test]

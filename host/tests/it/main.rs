@@ -22,6 +22,7 @@ mod sink;
 
 // What real receivers get.
 mod delivery;
+mod histograms;
 mod outage;
 mod overflow;
 mod refused;

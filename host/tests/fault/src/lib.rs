@@ -10,9 +10,14 @@ use std::time::Duration;
 
 use monitor_plugin_api::tracing::{debug, error, info, warn};
 use monitor_plugin_api::{
-    Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Series, SeriesSpec, Stop,
-    export_monitor_impl, now_ms, setting,
+    Error, Histogram, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Series, SeriesSpec, Stop,
+    WithExemplars, export_monitor_impl, now_ms, setting,
 };
+
+/// How samples are sent. `exemplars`: each with one. `histograms`: three series `fault_histogram` of native histograms,
+/// each with an exemplar. `mixed`: both of them. `invalid`: a sample with exemplars that nobody takes, and a histogram of
+/// that kind.
+const FORMS: [&str; 8] = ["series", "records", "list", "json", "exemplars", "histograms", "mixed", "invalid"];
 
 const BEHAVIOURS: [&str; 14] = [
     "run",
@@ -38,11 +43,13 @@ struct Fault {
     /// What is done when the plugin is taken down.
     drop: &'static str,
     after: u64,
-    /// `series`, `records`, `list` or the text of FAULT_JSON.
+    /// One of [`FORMS`]; `json` is the text of FAULT_JSON.
     form: &'static str,
     /// NUMBER, NOW_MS and NOW_ISO in it become the number of the reading and its moment.
     json: String,
     series: usize,
+    /// When the counters behind the registered series were zero, in milliseconds since the Unix epoch; 0 is not known.
+    start_ms: i64,
     /// The number of the first reading.
     first: u64,
     /// Added to the value of a sample for each series before its own, so that no two series have the same.
@@ -86,12 +93,13 @@ impl MonitorImpl for Fault {
             process_data: behaviour("FAULT_PROCESS_DATA")?,
             drop: behaviour("FAULT_DROP")?,
             after: setting("FAULT_AFTER").number(10, 0..=u64::MAX)?,
-            form: setting("FAULT_FORM").choice("series", &["series", "records", "list", "json"])?,
+            form: setting("FAULT_FORM").choice("series", &FORMS)?,
             json: setting("FAULT_JSON").text("")?,
             series: match instance {
                 1 => series,
                 _ => setting("FAULT_SERIES_LATER").number(series, 1..=1_000_000)?,
             },
+            start_ms: setting("FAULT_START_MS").number(0, 0..=i64::MAX)?,
             first: setting("FAULT_FIRST").number(1, 1..=u64::MAX / 2)?,
             spread: setting("FAULT_SPREAD").text("0")?.parse()?,
             journal: setting("FAULT_JOURNAL").choice("0", &["0", "1"])? == "1",
@@ -139,14 +147,24 @@ impl MonitorImpl for Fault {
         debug!("a detail of the fault plugin");
         warn!("a warning of the fault plugin");
         error!("an error of the fault plugin");
-        let named = |i: usize| SeriesSpec::gauge("fault_number").label("series", i.to_string());
+        let started = |spec: SeriesSpec| match self.start_ms {
+            0 => spec,
+            start_ms => spec.started_at(start_ms),
+        };
+        let named = |i: usize| started(SeriesSpec::gauge("fault_number").label("series", i.to_string()));
         let mut series = (0..self.series).map(|i| out.register(named(i))).collect::<Result<Vec<Series>, Error>>()?;
+        let with_histograms = ["histograms", "mixed", "invalid"].contains(&self.form);
+        let spec = |counts| SeriesSpec::histogram("fault_histogram").label("counts", counts);
+        let spec = |counts| started(spec(counts).help("Numbers by size.").unit("numbers"));
+        let counts = ["integer", "float", "custom"].into_iter().filter(|_| with_histograms);
+        let mut histograms = counts.map(|c| out.register(spec(c))).collect::<Result<Vec<Series>, Error>>()?;
         for (number, moment) in input {
             std::thread::sleep(self.process_delay);
-            self.send(&series, &out, number, moment);
+            self.send(&series, &histograms, &out, number, moment);
             if number == self.end_after {
                 let late = series[0].sample(0.0, moment + 1);
                 series.clear();
+                histograms.clear();
                 series.push(out.register(SeriesSpec::gauge("fault_successor"))?);
                 // Batches in between let the host forget the series.
                 std::thread::sleep(Duration::from_secs(1));
@@ -167,7 +185,7 @@ impl MonitorImpl for Fault {
 }
 
 impl Fault {
-    fn send(&self, series: &[Series], out: &RecordSender, number: u64, moment: i64) {
+    fn send(&self, series: &[Series], histograms: &[Series], out: &RecordSender, number: u64, moment: i64) {
         let value = number as f64;
         let first = usize::from(number > self.silent_after);
         let record = |i: usize| Record::new("fault_number", value).label("series", i.to_string()).at(moment);
@@ -185,12 +203,61 @@ impl Fault {
             }
             "records" => (first..self.series).any(|i| out.send(record(i)).is_err()),
             "list" => out.send((first..self.series).map(record).collect::<Vec<_>>()).is_err(),
+            "exemplars" => send_exemplars(&series[first..], out, number, moment),
+            "histograms" => send_histograms(histograms, out, number, moment),
+            "mixed" => {
+                let refused = send_exemplars(&series[first..], out, number, moment);
+                send_histograms(histograms, out, number, moment) || refused
+            }
+            "invalid" => send_invalid(series, histograms, out, moment),
             _ => {
                 let text = self.json.replace("NOW_ISO", &iso(moment)).replace("NOW_MS", &moment.to_string());
                 out.send(Json(text.replace("NUMBER", &number.to_string()))).is_err()
             }
         };
     }
+}
+
+/// Whether it was refused.
+fn send_exemplars(series: &[Series], out: &RecordSender, number: u64, moment: i64) -> bool {
+    let samples: Vec<_> = series.iter().map(|series| series.sample(number as f64, moment)).collect();
+    let trace =
+        |series: &Series| series.exemplar(number as f64 / 2.0, moment).label("trace_id", format!("{number:08x}"));
+    let exemplars: Vec<_> = series.iter().map(trace).collect();
+    out.send(WithExemplars(&samples, &exemplars)).is_err()
+}
+
+/// Sends, of `number` n: whole numbers, n in bucket -1, 2n in 0 and n in 5, n below zero and n at it; halves of them; and
+/// n below 1 and 2n between 2 and 4 or above, by bounds of its own. The sum is 10n. Returns whether it was refused.
+fn send_histograms(series: &[Series], out: &RecordSender, number: u64, moment: i64) -> bool {
+    // The handles are gone at the end of a series.
+    let [integer, float, custom] = series else { return false };
+    let (n, sum) = (number, 10.0 * number as f64);
+    let whole = Histogram::exponential(0).positive(-1, [n, 2 * n]).positive(5, [n]).negative(0, [n]).zero(0.001, n);
+    let half = n as f64 / 2.0;
+    let halves = Histogram::exponential(3).positive(-1, [half, 2.0 * half]).negative(2, [half]).zero(0.001, half);
+    let bounds = Histogram::custom([1.0, 2.0, 4.0]).positive(0, [n]).positive(2, [n, n]);
+    let samples = [
+        integer.histogram(&whole.sum(sum), moment),
+        float.histogram(&halves.sum(sum), moment),
+        custom.histogram(&bounds.sum(sum), moment),
+    ];
+    let trace = |series: &Series| series.exemplar(3.5, moment).label("trace_id", format!("{number:08x}"));
+    let exemplars: Vec<_> = series.iter().map(trace).collect();
+    out.send(WithExemplars(&samples, &exemplars)).is_err()
+}
+
+/// Sends what the host drops, but for one sample. Returns whether it was refused.
+fn send_invalid(series: &[Series], histograms: &[Series], out: &RecordSender, moment: i64) -> bool {
+    let sample = [series[0].sample(1.0, moment)];
+    let exemplars = [
+        series[0].exemplar(1.0, moment).label("trace_id", "x".repeat(200)),
+        series[0].exemplar(f64::NAN, moment),
+        histograms[0].exemplar(1.0, moment),
+    ];
+    let refused = out.send(WithExemplars(&sample, &exemplars)).is_err();
+    let miscounted = Histogram::exponential(0).positive(0, [1u64]).count(7);
+    out.send(histograms[0].histogram(&miscounted, moment)).is_err() || refused
 }
 
 /// ISO 8601 in UTC with three decimals and no zone, as in `2025-11-09T08:47:30.123`, so that a Z or more decimals can

@@ -66,17 +66,28 @@ pub(crate) struct Receiver {
     // Before the folder, so that the process is gone when the folder goes.
     process: Option<Process>,
     folder: TempDir,
+    /// Arguments that a test gave.
+    more: Vec<String>,
 }
 
 impl Receiver {
     /// Starts a receiver and waits until it is ready. None, with one line that says so, where its package can't be
     /// had; in CI that is a failure.
     pub(crate) fn start(kind: Kind) -> Option<Self> {
-        Self::configured(kind, "")
+        Self::with(kind, "", &[])
     }
 
     /// The same, a Prometheus with this configuration.
     pub(crate) fn configured(kind: Kind, yaml: &str) -> Option<Self> {
+        Self::with(kind, yaml, &[])
+    }
+
+    /// As [`Receiver::start`], with these arguments too.
+    pub(crate) fn start_with(kind: Kind, arguments: &[&str]) -> Option<Self> {
+        Self::with(kind, "", arguments)
+    }
+
+    fn with(kind: Kind, yaml: &str, arguments: &[&str]) -> Option<Self> {
         let binary = match fetch::binary(kind) {
             Ok(binary) => binary,
             Err(why) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty()) => {
@@ -88,7 +99,8 @@ impl Receiver {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("prometheus.yml"), yaml).expect("a configuration");
         let port = Port::reserve().expect("a free port");
-        let mut receiver = Self { kind, binary, port, process: None, folder };
+        let more = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut receiver = Self { kind, binary, port, process: None, folder, more };
         receiver.start_again();
         Some(receiver)
     }
@@ -127,6 +139,17 @@ impl Receiver {
         self.start_again();
     }
 
+    /// Stops and starts again, with these arguments in the place of others that a test gave.
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) {
+        self.more = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.restart();
+    }
+
+    /// The folder in which a Prometheus has its write-ahead log.
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.folder.path().join("data/wal")
+    }
+
     /// The raw samples of the series that a selector such as `{job="x"}` selects, an hour back and an hour ahead, sorted
     /// by labels. Neither kind returns staleness markers.
     pub(crate) fn range(&self, selector: &str) -> Vec<Series> {
@@ -157,10 +180,25 @@ impl Receiver {
         all
     }
 
+    /// What the HTTP API has at this path, such as `query_exemplars`: the answer's `data`. Without fields it is a GET.
+    pub(crate) fn ask(&self, path: &str, fields: &[(&str, &str)]) -> serde_json::Value {
+        let url = self.url(&format!("/api/v1/{path}"));
+        let body = match fields {
+            [] => self.answered(http::request("GET", &url, &[], &[]), path),
+            _ => self.answered(http::post_form(&url, fields), path),
+        };
+        let mut answer: serde_json::Value =
+            serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+        answer["data"].take()
+    }
+
     fn query(&self, fields: &[(&str, &str)]) -> String {
-        let answer = http::post_form(&self.url("/api/v1/query"), fields);
-        let answer = answer.unwrap_or_else(|error| panic!("{fields:?}: {error}: {}", self.log_tail()));
-        assert_eq!(answer.status, 200, "{fields:?}: {}", answer.body);
+        self.answered(http::post_form(&self.url("/api/v1/query"), fields), &format!("{fields:?}"))
+    }
+
+    fn answered(&self, answer: io::Result<http::Answer>, what: &str) -> String {
+        let answer = answer.unwrap_or_else(|error| panic!("{what}: {error}: {}", self.log_tail()));
+        assert_eq!(answer.status, 200, "{what}: {}", answer.body);
         answer.body
     }
 
@@ -171,7 +209,7 @@ impl Receiver {
     fn arguments(&self) -> Vec<String> {
         let address = self.port.address();
         let data = self.folder.path().join("data").display().to_string();
-        match self.kind {
+        let mut arguments = match self.kind {
             Kind::PrometheusDebian | Kind::Prometheus3 => vec![
                 "--config.file=prometheus.yml".to_owned(),
                 format!("--storage.tsdb.path={data}"),
@@ -179,7 +217,9 @@ impl Receiver {
                 "--web.enable-remote-write-receiver".to_owned(),
             ],
             Kind::VictoriaMetrics => vec![format!("-storageDataPath={data}"), format!("-httpListenAddr={address}")],
-        }
+        };
+        arguments.extend_from_slice(&self.more);
+        arguments
     }
 
     fn wait_ready(&self) {
