@@ -6,8 +6,8 @@ use std::time::Duration;
 use monitor_plugin_api::testing::{FailureKind, Harness, Part, run_for};
 use monitor_plugin_api::tracing::{Level, debug, warn};
 use monitor_plugin_api::{
-    Error, Json, Kind, MonitorImpl, MonitorSource, RawReceiver, RawSender, Record, RecordSender, SendError, SeriesSpec,
-    Stop, setting,
+    Error, Histogram, Json, Kind, MonitorImpl, MonitorSource, RawReceiver, RawSender, Record, RecordSender, SendError,
+    SeriesSpec, Stop, WithExemplars, setting,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -258,6 +258,45 @@ fn records_keep_their_moment_or_get_that_of_their_arrival() {
     assert_eq!((run.samples()[0].metric(), run.samples()[0].timestamp_ms), ("stamped", 5));
     assert!((before..=monitor_plugin_api::now_ms()).contains(&run.samples()[1].timestamp_ms));
     assert!(!run.series()[0].registered);
+}
+
+/// Counts its readings in a histogram.
+struct Reads;
+
+impl MonitorImpl for Reads {
+    type Raw = f64;
+
+    fn new() -> Result<Self, Error> {
+        Ok(Reads)
+    }
+
+    fn get_power(&self, out: RawSender<f64>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
+        stop.every(scrape_interval).for_each(|_| _ = out.send(3.0));
+        Ok(())
+    }
+
+    fn process_data(&self, input: RawReceiver<f64>, out: RecordSender, _: Stop) -> Result<(), Error> {
+        let series = out.register(SeriesSpec::histogram("read_seconds"))?;
+        let mut reads = Histogram::exponential(0);
+        for (value, now) in input.zip(1..) {
+            reads.observe(value);
+            let exemplar = series.exemplar(value, now).label("trace_id", "t");
+            let _ = out.send(WithExemplars(&[series.histogram(&reads, now)], &[exemplar]));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn histograms_and_exemplars_are_collected() {
+    let run = Harness::new::<Reads>().run_until_samples(2, PATIENCE);
+    run.assert_ok();
+    let second = &run.histograms()[1];
+    assert_eq!((second.series.metric.as_str(), second.series.kind), ("read_seconds", Kind::Histogram));
+    // 3 lies above 2^1 and up to 2^2.
+    assert_eq!((second.count, second.sum, &*second.positive), (2.0, 6.0, &[(2, 2.0)][..]));
+    assert_eq!(run.exemplars()[1].labels, [("trace_id".to_owned(), "t".to_owned())]);
+    assert_eq!((run.exemplars()[1].value, run.exemplars()[1].timestamp_ms), (3.0, 2));
 }
 
 /// Offers JSON without a pause.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::histogram::{CollectedExemplar, CollectedHistogram};
 use crate::Kind;
 use crate::abi::RawQueueStats;
 
@@ -137,6 +138,8 @@ impl fmt::Display for Failure {
 pub struct Run {
     pub(super) samples: Vec<CollectedSample>,
     pub(super) series: Vec<Arc<CollectedSeries>>,
+    pub(super) histograms: Vec<CollectedHistogram>,
+    pub(super) exemplars: Vec<CollectedExemplar>,
     pub(super) documents: Vec<String>,
     pub(super) log: Vec<LogEvent>,
     pub(super) failures: Vec<Failure>,
@@ -155,6 +158,16 @@ impl Run {
     /// The samples of one metric.
     pub fn samples_of<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = &'a CollectedSample> {
         self.samples.iter().filter(move |sample| sample.metric() == metric)
+    }
+
+    /// The native histograms that the host took, in the order of their sends.
+    pub fn histograms(&self) -> &[CollectedHistogram] {
+        &self.histograms
+    }
+
+    /// The exemplars that the host took, in the order of their sends.
+    pub fn exemplars(&self) -> &[CollectedExemplar] {
+        &self.exemplars
     }
 
     /// All series, in the order in which the host met them. One that ended and was registered again is there twice.

@@ -8,11 +8,11 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr};
 
 use super::collected::LogEvent;
-use super::drive;
-use super::state::{Phase, Shared};
+use super::state::{Phase, Shared, State};
+use super::{drive, histogram};
 use crate::abi::{
-    AbiError, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox, NO_TIMESTAMP, Sample,
-    failure, kind, level,
+    AbiError, AbiExemplar, AbiHistogram, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox,
+    NO_TIMESTAMP, Sample, failure, kind, level,
 };
 use crate::{Kind, now_ms};
 
@@ -73,6 +73,42 @@ impl HostAbi for InMemory {
         })
     }
 
+    fn send_samples_with_exemplars(
+        &self,
+        samples: RSlice<'_, Sample>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        self.0.take(samples.len() + 8 * exemplars.len(), timeout_ns, |state| {
+            for sample in samples.iter() {
+                state.sample(usize::try_from(sample.series).ok(), sample.value, sample.timestamp_ms);
+            }
+            keep_exemplars(state, &exemplars);
+        })
+    }
+
+    fn send_histograms(
+        &self,
+        histograms: RSlice<'_, AbiHistogram<'_>>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        // The two counts of a bucket are never both given.
+        let buckets = |h: &AbiHistogram<'_>| {
+            h.positive_int.len() + h.positive_float.len() + h.negative_int.len() + h.negative_float.len()
+        };
+        let weight: usize = histograms.iter().map(|h| 8 + buckets(h) + h.custom_values.len()).sum();
+        self.0.take(weight + 8 * exemplars.len(), timeout_ns, |state| {
+            for abi in histograms.iter() {
+                match state.live(usize::try_from(abi.series).ok()) {
+                    Some(number) => state.histograms.push((number, histogram::histogram(abi))),
+                    None => state.dropped_samples += 1,
+                }
+            }
+            keep_exemplars(state, &exemplars);
+        })
+    }
+
     fn register_series(
         &self,
         metric: RStr<'_>,
@@ -92,6 +128,11 @@ impl HostAbi for InMemory {
         series.kind = match metadata.kind {
             kind::COUNTER => Kind::Counter,
             kind::GAUGE => Kind::Gauge,
+            kind::HISTOGRAM => Kind::Histogram,
+            kind::GAUGE_HISTOGRAM => Kind::GaugeHistogram,
+            kind::SUMMARY => Kind::Summary,
+            kind::INFO => Kind::Info,
+            kind::STATE_SET => Kind::StateSet,
             _ => Kind::Unknown,
         };
         ROk(number as u64)
@@ -112,6 +153,14 @@ impl HostAbi for InMemory {
             let series = &mut state.series[number];
             series.ended = true;
             state.numbers.remove(&(series.metric.clone(), series.labels.clone()));
+        }
+    }
+}
+
+fn keep_exemplars(state: &mut State, exemplars: &RSlice<'_, AbiExemplar<'_>>) {
+    for abi in exemplars.iter() {
+        if let Some(number) = state.live(usize::try_from(abi.series).ok()) {
+            state.exemplars.push((number, histogram::exemplar(abi)));
         }
     }
 }

@@ -41,6 +41,7 @@
 
 mod collected;
 mod drive;
+mod histogram;
 mod host;
 mod state;
 
@@ -49,6 +50,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use collected::{CollectedSample, CollectedSeries, Failure, FailureKind, LogEvent, Part, Run};
+pub use histogram::{CollectedExemplar, CollectedHistogram};
 
 use crate::{FromSource, MonitorImpl, MonitorSource, glue};
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use abi_stable::std_types::{RResult, RSlice, RStr};
 
 use super::collected::{CollectedSample, CollectedSeries, LogEvent, Run};
+use super::histogram::{CollectedExemplar, CollectedHistogram};
 use crate::abi::{AbiError, AbiLabel, code};
 
 /// What one run keeps at most, in samples; JSON weighs a sample for each 24 bytes.
@@ -62,19 +63,21 @@ pub(super) struct State {
     /// The series that have not ended.
     pub(super) numbers: HashMap<Key, usize>,
     samples: Vec<(usize, f64, i64)>,
+    pub(super) histograms: Vec<(usize, CollectedHistogram)>,
+    pub(super) exemplars: Vec<(usize, CollectedExemplar)>,
     pub(super) documents: Vec<String>,
     log: Vec<LogEvent>,
     refused_sends: u64,
-    dropped_samples: u64,
+    pub(super) dropped_samples: u64,
     weight: usize,
     queued: usize,
     drain_at: Option<Instant>,
 }
 
 impl State {
-    /// Samples and documents.
+    /// Samples, histograms and documents.
     pub(super) fn taken(&self) -> usize {
-        self.samples.len() + self.documents.len()
+        self.samples.len() + self.histograms.len() + self.documents.len()
     }
 
     /// The number of the series with these labels; `None` where it would be one too many.
@@ -103,10 +106,15 @@ impl State {
     }
 
     pub(super) fn sample(&mut self, number: Option<usize>, value: f64, timestamp_ms: i64) {
-        match number.filter(|&number| self.series.get(number).is_some_and(|series| !series.ended)) {
+        match self.live(number) {
             Some(number) => self.samples.push((number, value, timestamp_ms)),
             None => self.dropped_samples += 1,
         }
+    }
+
+    /// The number, where it is that of a series that has not ended.
+    pub(super) fn live(&self, number: Option<usize>) -> Option<usize> {
+        number.filter(|&number| self.series.get(number).is_some_and(|series| !series.ended))
     }
 
     fn drain(&mut self, every: Option<Duration>, now: Instant) {
@@ -214,6 +222,22 @@ impl Shared {
         };
         Run {
             samples: state.samples.iter().map(sample).collect(),
+            histograms: state
+                .histograms
+                .iter()
+                .map(|(number, histogram)| CollectedHistogram {
+                    series: Arc::clone(&series[*number]),
+                    ..histogram.clone()
+                })
+                .collect(),
+            exemplars: state
+                .exemplars
+                .iter()
+                .map(|(number, exemplar)| CollectedExemplar {
+                    series: Arc::clone(&series[*number]),
+                    ..exemplar.clone()
+                })
+                .collect(),
             series: series.clone(),
             documents: std::mem::take(&mut state.documents),
             log: std::mem::take(&mut state.log),
