@@ -16,9 +16,10 @@ use monitor_proto::STALE_NAN;
 use super::facts::{OfSeries, Seen};
 use crate::batch::{Batcher, Limits, Pushed};
 use crate::encode::Protocol;
+use crate::histogram::Histogram;
 use crate::labels;
 use crate::ledger::{Ledger, Origin, Place, Reason};
-use crate::queue::{Drained, ProcessedQueue, Wake};
+use crate::queue::{Aside, Drained, ProcessedQueue, Wake};
 use crate::receive::decode::{self, Request, decode};
 use crate::series::{SeriesId, SeriesTable, View};
 
@@ -85,7 +86,7 @@ impl Tap {
         loop {
             let wake = self.queue.wait(next_cut);
             self.queue.drain(&mut drained);
-            self.take(&drained, &table.view());
+            self.take(&mut drained, &table.view());
             if wake != Wake::HalfFull {
                 self.cut(&table.view());
                 next_cut = Instant::now() + CUT_EVERY;
@@ -100,14 +101,23 @@ impl Tap {
         }
     }
 
-    fn take(&mut self, drained: &Drained, view: &View<'_>) {
+    fn take(&mut self, drained: &mut Drained, view: &View<'_>) {
+        let Drained { samples, asides } = drained;
         let mut taken = 0;
-        for &(before, series) in &drained.ends {
-            drained.samples[taken..before].iter().for_each(|sample| self.put(sample, view));
+        for (before, aside) in asides.drain(..) {
+            samples[taken..before].iter().for_each(|sample| self.put(sample, view));
             taken = before;
-            self.end(series, view);
+            match aside {
+                Aside::Histogram(histogram) => self.put_histogram(histogram, view),
+                Aside::Exemplar(exemplar) => {
+                    if let Err(reason) = self.batcher.push_exemplar(exemplar) {
+                        self.ledger.discard_exemplars(reason, 1);
+                    }
+                }
+                Aside::End(series) => self.end(series, view),
+            }
         }
-        drained.samples[taken..].iter().for_each(|sample| self.put(sample, view));
+        samples[taken..].iter().for_each(|sample| self.put(sample, view));
     }
 
     fn put(&mut self, sample: &Sample, view: &View<'_>) {
@@ -116,11 +126,24 @@ impl Tap {
             self.cut(view);
             pushed = self.batcher.push(sample, view);
         }
+        self.book(pushed, SeriesId::from_number(sample.series()), sample.timestamp_ms, view);
+    }
+
+    fn put_histogram(&mut self, histogram: Histogram, view: &View<'_>) {
+        let (series, timestamp_ms) = (histogram.series, histogram.timestamp_ms);
+        let pushed = self.batcher.push_histogram(histogram, view).or_else(|histogram| {
+            self.cut(view);
+            self.batcher.push_histogram(histogram, view)
+        });
+        self.book(pushed.unwrap_or(Pushed::Full), series, timestamp_ms, view);
+    }
+
+    fn book(&mut self, pushed: Pushed, series: SeriesId, timestamp_ms: i64, view: &View<'_>) {
         match pushed {
-            Pushed::Dropped(reason) => self.dropped(reason, sample, view),
+            Pushed::Dropped(reason) => self.dropped(reason, series, timestamp_ms, view),
             Pushed::Taken | Pushed::Full => {
                 self.ledger.transfer(Place::Queued, Place::Batched, 1);
-                self.count(SeriesId::from_number(sample.series()), sample.timestamp_ms);
+                self.count(series, timestamp_ms);
             }
         }
     }
@@ -185,15 +208,15 @@ impl Tap {
         self.ended.push(series);
     }
 
-    fn dropped(&mut self, reason: Reason, sample: &Sample, view: &View<'_>) {
+    fn dropped(&mut self, reason: Reason, series: SeriesId, timestamp_ms: i64, view: &View<'_>) {
         self.ledger.discard(Place::Queued, reason, 1);
-        let key = (reason, sample.series());
+        let key = (reason, series.to_number());
         if let Some((_, samples)) = self.disorder.get_mut(&key) {
             *samples += 1;
         } else if self.disorder.len() < MAX_DISORDER {
-            let labels = view.labels(SeriesId::from_number(sample.series()));
+            let labels = view.labels(series);
             let name = labels.map_or_else(|| "a series that has ended".to_owned(), shown);
-            let first = || format!("{name}: timestamp {}", sample.timestamp_ms);
+            let first = || format!("{name}: timestamp {timestamp_ms}");
             self.seen.firsts.entry(reason).or_insert_with(first);
             self.disorder.insert(key, (name, 1));
         }
@@ -205,6 +228,7 @@ impl Tap {
         self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
         let Some(batch) = batch else { return };
         self.ledger.deliver(Place::Batched, batch.samples);
+        self.ledger.deliver_exemplars(batch.exemplars);
         let markers = std::mem::take(&mut self.markers);
         self.seen.markers += markers;
         self.seen.samples += batch.samples - markers;

@@ -117,7 +117,7 @@ impl<'a> Take<'a> {
         Ok(labels)
     }
 
-    fn labels_into(&mut self, labels: &mut Vec<AbiLabel<'a>>) -> Result<usize, Malformed> {
+    pub(super) fn labels_into(&mut self, labels: &mut Vec<AbiLabel<'a>>) -> Result<usize, Malformed> {
         let count = self.u32()? as usize;
         for _ in 0..count {
             labels.push(AbiLabel { name: self.str()?.into(), value: self.str()?.into() });

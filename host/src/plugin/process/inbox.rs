@@ -206,6 +206,18 @@ impl Inbox {
                 let taken = self.host.send_samples(RSlice::from_slice(&samples), FOR_EVER);
                 self.settle(taken, samples.len());
             }
+            Said::SamplesWithExemplars(sent) => {
+                let exemplars = sent.exemplars();
+                let (samples, exemplars) = (RSlice::from_slice(&sent.samples), RSlice::from_slice(&exemplars));
+                let taken = self.host.send_samples_with_exemplars(samples, exemplars, FOR_EVER);
+                self.settle(taken, sent.samples.len());
+            }
+            Said::Histograms(sent) => {
+                let (histograms, exemplars) = (sent.histograms(), sent.exemplars());
+                let (all, exemplars) = (RSlice::from_slice(&histograms), RSlice::from_slice(&exemplars));
+                let taken = self.host.send_histograms(all, exemplars, FOR_EVER);
+                self.settle(taken, histograms.len());
+            }
             Said::Register { request, series } => {
                 let labels = RSlice::from_slice(&series.labels);
                 let answer = match self.host.register_series(series.metric, labels, series.metadata) {

@@ -1,17 +1,21 @@
 //! What the two processes say to each other, as bytes: the calls of [`HostAbi`](monitor_plugin_api::abi::HostAbi) and
 //! their answers, how the workers end, and what the plugin's process is told.
 //!
-//! A message is a byte for its kind, then its fields (`codec.rs`). To add a call: a kind, a function that writes it, a variant of [`Said`] with its arm in [`Said::read`], and what the host does
-//! with it (`inbox.rs`). Both ends are the same program, so there are no versions.
+//! A message is a byte for its kind, then its fields (`codec.rs`). To add a call: a kind, a function that writes it, a variant of
+//! [`Said`] with its arm in [`Said::read`], and what the host does with it (`inbox.rs`). Both ends are the same program, so
+//! there are no versions.
 //!
 //! Enters: values, or the bytes of one frame. Leaves: the bytes, or the values.
 //!
 //! Never: panics on bytes that make no sense; copies a text; writes a record longer than the host would look at.
 
+mod rare;
+
 use abi_stable::std_types::RStr;
 use monitor_plugin_api::Sample;
 use monitor_plugin_api::abi::{AbiError, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, RawQueueStats};
 
+pub(super) use self::rare::{Rare, histograms, samples_with_exemplars};
 use super::codec::{Take, clip, put_labels, put_str, put_u32, put_u64, worker_number};
 use crate::labels::MAX_NAME_BYTES;
 use crate::plugin::{LoadError, Worker};
@@ -31,6 +35,8 @@ mod kind {
     pub(super) const COUNTERS: u8 = 11;
     pub(super) const ENDED: u8 = 12;
     pub(super) const BYE: u8 = 13;
+    pub(super) const SAMPLES_WITH_EXEMPLARS: u8 = 14;
+    pub(super) const HISTOGRAMS: u8 = 15;
     // To it.
     pub(super) const SETTINGS: u8 = 64;
     pub(super) const RUN: u8 = 65;
@@ -87,6 +93,8 @@ pub(super) enum Said<'a> {
     Records(Records<'a>),
     Json(&'a [u8]),
     Samples(Vec<Sample>),
+    SamplesWithExemplars(Rare<'a>),
+    Histograms(Rare<'a>),
     Register {
         request: u64,
         series: Series<'a>,
@@ -208,6 +216,10 @@ pub(super) fn json(out: &mut Vec<u8>, document: &[u8], max_bytes: usize) {
 
 pub(super) fn samples(out: &mut Vec<u8>, samples: &[Sample]) {
     out.push(kind::SAMPLES);
+    put_samples(out, samples);
+}
+
+fn put_samples(out: &mut Vec<u8>, samples: &[Sample]) {
     out.reserve(size_of_val(samples));
     for sample in samples {
         put_u64(out, sample.series());
@@ -288,6 +300,8 @@ impl<'a> Said<'a> {
             kind::RECORDS => Said::Records(take.records()?),
             kind::JSON => Said::Json(take.rest()),
             kind::SAMPLES => Said::Samples(take.samples()?),
+            kind::SAMPLES_WITH_EXEMPLARS => Said::SamplesWithExemplars(take.samples_with_exemplars()?),
+            kind::HISTOGRAMS => Said::Histograms(take.histograms()?),
             kind::REGISTER => {
                 let (request, metric, labels) = (take.u64()?, take.str()?.into(), take.labels()?);
                 let kind = take.u32()? as i32;

@@ -15,7 +15,8 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr};
 use monitor_plugin_api::Sample;
 use monitor_plugin_api::abi::{
-    AbiError, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox, code, failure,
+    AbiError, AbiExemplar, AbiHistogram, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, HostAbi, HostAbi_TO, HostBox,
+    code, failure,
 };
 
 use super::message::{self, Settings};
@@ -134,6 +135,36 @@ impl HostAbi for Host {
             remote.send(timeout_ns, |out| {
                 message::samples(out, parts.next().unwrap_or_default());
                 parts.peek().is_some()
+            })
+        })
+    }
+
+    fn send_samples_with_exemplars(
+        &self,
+        samples: RSlice<'_, Sample>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        self.call(code::STOPPED, |remote| {
+            remote.send(timeout_ns, |out| {
+                let (samples, exemplars) = (samples.as_slice(), exemplars.as_slice());
+                message::samples_with_exemplars(out, samples, exemplars, remote.max_value_bytes());
+                false
+            })
+        })
+    }
+
+    fn send_histograms(
+        &self,
+        histograms: RSlice<'_, AbiHistogram<'_>>,
+        exemplars: RSlice<'_, AbiExemplar<'_>>,
+        timeout_ns: u64,
+    ) -> i32 {
+        self.call(code::STOPPED, |remote| {
+            remote.send(timeout_ns, |out| {
+                let (histograms, exemplars) = (histograms.as_slice(), exemplars.as_slice());
+                message::histograms(out, histograms, exemplars, remote.max_value_bytes());
+                false
             })
         })
     }
