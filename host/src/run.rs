@@ -17,8 +17,8 @@ use crate::config::{self, Config, PluginPath, plugin_path};
 use crate::ledger::Snapshot;
 use crate::pipeline::{Finished, Pipeline, READER, StartError};
 use crate::plugin::process::Spawner;
-use crate::plugin::{Ended, Isolation, LoadError, Source, WORKERS, Worker, WorkerError};
-use crate::supervise::Books;
+use crate::plugin::{Ended, Isolation, LoadError, PROCESS, Source, Worker, WorkerError};
+use crate::supervise::{Books, PLUGIN};
 
 /// The run was ended by a worker, or a worker did not end.
 const WORKER_ENDED: u8 = 1;
@@ -193,11 +193,8 @@ fn report(finished: &Finished, asked: bool) -> bool {
 }
 
 fn tell_failure(name: &str, error: &WorkerError) {
-    let is_worker = WORKERS.iter().any(|worker| worker.name() == name);
-    match is_worker {
-        true => tracing::error!(worker = name, panicked = error.panicked, "the worker failed: {error}"),
-        false => tracing::error!(what = name, "the run has failed: {error}"),
-    }
+    let whose = if matches!(name, PROCESS | PLUGIN) { "plugin" } else { "worker" };
+    tracing::error!(worker = name, panicked = error.panicked, "the {whose} failed: {error}");
     if !error.detail.is_empty() {
         let what = if error.panicked { "backtrace" } else { "the last lines on its stderr" };
         tracing::error!(worker = name, "{what}: {}", error.detail);

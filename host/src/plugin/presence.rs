@@ -5,7 +5,7 @@
 //!
 //! Never: releases anything itself; costs a send more than two loads.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -36,8 +36,9 @@ pub struct Presence {
 #[derive(Debug, Default)]
 struct Book {
     held: HashMap<SeriesId, u32>,
-    /// Given back by the instance, and when.
+    /// Given back by the instance, and when; one for each series, which is enough to keep it.
     leaving: VecDeque<(Instant, SeriesId)>,
+    left: HashSet<SeriesId>,
 }
 
 impl Presence {
@@ -86,24 +87,30 @@ impl Presence {
         if *held == 0 {
             book.held.remove(&series);
         }
-        if self.handles == Handles::Held {
-            book.leaving.push_back((now, series));
+        if self.handles == Handles::Noted || !book.left.insert(series) {
+            return true;
         }
-        self.handles == Handles::Noted
+        book.leaving.push_back((now, series));
+        false
     }
 
     /// The handles that were given back by this moment and held since: to be released.
     pub fn left_by(&self, moment: Instant) -> Vec<SeriesId> {
         let mut book = self.lock();
         let due = book.leaving.partition_point(|(when, _)| *when <= moment);
-        book.leaving.drain(..due).map(|(_, series)| series).collect()
+        let Book { leaving, left, .. } = &mut *book;
+        let gone: Vec<SeriesId> = leaving.drain(..due).map(|(_, series)| series).collect();
+        for series in &gone {
+            left.remove(series);
+        }
+        gone
     }
 
     /// The instance is over: nothing is taken from it any more. Returns its handles, one entry for each.
     pub fn end(&self) -> Vec<SeriesId> {
         let mut book = self.lock();
         self.over.store(true, Relaxed);
-        let Book { held, leaving } = std::mem::take(&mut *book);
+        let Book { held, leaving, .. } = std::mem::take(&mut *book);
         let held = held.into_iter().flat_map(|(series, handles)| std::iter::repeat_n(series, handles as usize));
         leaving.into_iter().map(|(_, series)| series).chain(held).collect()
     }
@@ -156,6 +163,8 @@ mod tests {
         let later = start + Duration::from_secs(1);
         assert!(presence.got(ONE) && presence.got(TWO));
         assert!(!presence.gave_back(ONE, start) && !presence.gave_back(TWO, later));
+        // A second handle of the same series is not held as well.
+        assert!(presence.got(TWO) && presence.gave_back(TWO, later));
         assert_eq!(presence.left_by(start), [ONE]);
         assert_eq!(presence.end(), [TWO]);
     }

@@ -26,7 +26,7 @@ use crate::intake::Intake;
 use crate::plugin::{Ended, HostSettings, LoadError, Source, Worker};
 
 /// The name under which what is no worker's own end is told.
-const PLUGIN: &str = "plugin";
+pub const PLUGIN: &str = "plugin";
 
 /// How instances are kept running.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub struct Settings {
 pub struct Books {
     /// The raw queues' books, all together, in items.
     pub raw: RawQueueStats,
-    /// How many instances replaced another.
+    /// How many restarts there were, also of what could not be made again.
     pub restarts: u64,
     /// How many stalls there were.
     pub stalls: u64,

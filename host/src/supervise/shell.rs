@@ -37,6 +37,8 @@ pub(super) struct Shell {
     /// A handle each of series that earlier instances held, until the present one had time to take them up.
     left: HashSet<SeriesId>,
     release_left_at: Option<Instant>,
+    /// Something of the present instance has ended: what it gives back now is no end of a series.
+    failing: bool,
     /// The run is ending.
     stopping: bool,
     /// By when nothing more is wanted.
@@ -80,6 +82,7 @@ impl Shell {
             raw_before: RawQueueStats::default(),
             left: HashSet::new(),
             release_left_at: None,
+            failing: false,
             stopping: false,
             end_by: None,
             passed_on: [false; 2],
@@ -114,6 +117,7 @@ impl Shell {
             present.since = Instant::now();
             present.running.start(&self.events.0);
             self.release_left_at = Some(present.since + self.settings.grace);
+            self.failing = false;
             match self.watch(&present) {
                 Watched::Over(ended) => one = self.follow(present, ended),
                 Watched::Stopping(ended) => {
@@ -153,7 +157,7 @@ impl Shell {
                         "the plugin stalls: no record and no other sign of life (PLUGIN_STALL_S)"
                     );
                     if self.policy.restarts() {
-                        let why = format!("stalled: it gave no sign of life for {:.1} s", silent.as_secs_f64());
+                        let why = format!("it stalled: no sign of life for {:.1} s", silent.as_secs_f64());
                         let ended = Ended { name: PLUGIN, result: Err(WorkerError::new(why, false, "")) };
                         return self.wind_down(one, vec![ended]);
                     }
@@ -168,6 +172,7 @@ impl Shell {
 
     /// Ends the rest of an instance of which something has ended.
     fn wind_down(&mut self, one: &One, mut ended: Vec<Ended>) -> Watched {
+        self.failing = true;
         let start = Instant::now();
         one.running.stop(Worker::GetPower);
         let (half, end) = (start + self.settings.patience / 2, start + self.settings.patience);
@@ -307,7 +312,7 @@ impl Shell {
             }
             Command::GoOnLater => {
                 // What a running instance gave back before has ended.
-                if let Some(one) = one {
+                if let Some(one) = one.filter(|_| !self.failing) {
                     let left = one.presence.left_by(Instant::now());
                     left.into_iter().for_each(|series| self.intake.release(series));
                 }

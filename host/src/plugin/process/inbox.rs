@@ -308,7 +308,7 @@ impl Inbox {
         }
         let ran: Vec<&str> = self.running.iter().map(|worker| worker.name()).collect();
         let (pid, ran) = (self.shared.pid.as_raw_nonzero(), ran.join(" and "));
-        let message = format!("the plugin's process (pid {pid}) {how}, while it ran {ran}");
+        let message = format!("its process (pid {pid}) {how}, while it ran {ran}");
         self.shared.ended(Ended { name: PROCESS, result: Err(WorkerError::new(message, false, last_lines)) });
         for worker in std::mem::take(&mut self.running) {
             self.shared.ended(Ended { name: worker.name(), result: Ok(()) });

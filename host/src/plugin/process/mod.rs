@@ -8,7 +8,7 @@
 //!
 //! The pipe is the processed queue as the plugin sees it: a send is taken when its last byte is in the pipe. The host
 //! reads it to its end whatever becomes of the process, so nothing that a plugin was told is sent can die with it. What
-//! arrives is given to the same [`boundary`](super::boundary) that a plugin in our own process calls, so that one intake
+//! arrives is given to the same `boundary` that a plugin in our own process calls, so that one intake
 //! judges both, and the ledger counts a sample from there on.
 //!
 //! Enters: a library's path. Leaves: [`Isolated`], which runs and ends like a plugin of our own process, and can be killed.

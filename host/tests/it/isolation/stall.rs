@@ -53,7 +53,7 @@ fn a_stalled_plugin_is_replaced() {
             .spawn();
         let first = (mode == "process").then(|| plugin_of(&running));
         wait_for_text(&running, TOLD);
-        wait_for_text(&running, "the plugin is restarted: stalled");
+        wait_for_text(&running, "the plugin is restarted: it stalled");
         sink.wait_for(LONG, "the second instance", |samples| {
             samples.iter().filter(|sample| sample.value == 5.0).count() == 2
         });

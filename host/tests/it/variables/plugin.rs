@@ -31,7 +31,7 @@ fn the_plugin_dies_alone() {
         let host = ending(&sink, "abort").env("PLUGIN_ISOLATION", isolation).spawn();
         let status = host.wait(SOON);
         assert_eq!((status.code(), status.signal()), (code, code.map_or(Some(SIGABRT), |_| None)), "{isolation}");
-        assert_eq!(said(&host, "the plugin's process"), code.is_some(), "{}", host.log_text());
+        assert_eq!(said(&host, "the plugin failed: its process"), code.is_some(), "{}", host.log_text());
     }
 }
 
