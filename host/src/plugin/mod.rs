@@ -10,6 +10,9 @@ mod boundary;
 mod load;
 mod preflight;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 pub use boundary::HostSettings;
 pub use load::{Library, Plugin, Worker, WorkerError, load};
 pub use preflight::inspect;

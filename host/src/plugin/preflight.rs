@@ -15,7 +15,7 @@ use object::{Endianness, Object, ObjectSection, ObjectSymbol, elf};
 use super::LoadError;
 
 /// The machine that this host runs on, as ELF numbers it and as people call it.
-const MACHINE: (u16, &str) =
+pub(super) const MACHINE: (u16, &str) =
     if cfg!(target_arch = "aarch64") { (elf::EM_AARCH64.0, "aarch64") } else { (elf::EM_X86_64.0, "x86_64") };
 
 /// Reads what the library at `path` says about itself.
@@ -34,7 +34,7 @@ pub fn inspect(path: &Path) -> Result<Manifest, LoadError> {
     inspect_bytes(&bytes).map_err(|text| wrong(&text))
 }
 
-fn inspect_bytes(bytes: &[u8]) -> Result<Manifest, String> {
+pub(super) fn inspect_bytes(bytes: &[u8]) -> Result<Manifest, String> {
     if !bytes.starts_with(&elf::ELFMAG) {
         return Err(format!(
             "is not a shared library but {}; build the plugin with crate-type = [\"cdylib\"]",
