@@ -42,6 +42,10 @@ pub mod log;
 pub mod receive;
 pub mod run;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
+
 /// The example for authors, compiled with the documentation's own.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -34,7 +34,12 @@ impl Manifest {
     pub fn parse(bytes: &[u8]) -> Option<Manifest> {
         let bytes = &bytes[..bytes.len().min(MAX_BYTES)];
         let end = bytes.iter().position(|&b| b == 0)?;
-        let mut lines = std::str::from_utf8(&bytes[..end]).ok()?.lines();
+        let text = std::str::from_utf8(&bytes[..end]).ok()?;
+        // It is shown to people: nothing in it may move a terminal's cursor.
+        if text.contains(|c: char| c.is_control() && c != '\n') {
+            return None;
+        }
+        let mut lines = text.lines();
         if lines.next() != Some(FIRST_LINE) {
             return None;
         }
@@ -118,9 +123,14 @@ mod tests {
 
     #[test]
     fn other_bytes_are_none() {
-        for bytes in
-            [&b""[..], b"\0", b"monitor-plugin-manifest 2\napi=1.0.0\n\0", b"monitor-plugin-manifest 1\n\0", b"\xff\0"]
-        {
+        for bytes in [
+            &b""[..],
+            b"\0",
+            b"monitor-plugin-manifest 2\napi=1.0.0\n\0",
+            b"monitor-plugin-manifest 1\n\0",
+            b"monitor-plugin-manifest 1\napi=1.0.0\nname=\x1b[2J\n\0",
+            b"\xff\0",
+        ] {
             assert_eq!(Manifest::parse(bytes), None);
         }
     }

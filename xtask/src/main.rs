@@ -9,15 +9,15 @@ mod long;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let chore = std::env::args().nth(1);
+    let mut arguments = std::env::args().skip(1);
+    let chore = arguments.next();
     let done = match chore.as_deref() {
         Some("demo") => demo::run(),
-        Some("long") => long::run(),
+        Some("long") => long::run(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!(
                 "chores:\n  demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
-                 long    kill the host 2000 times on one spool, then 120 rounds of faults with an oracle \
-                 (KILLS, ROUNDS, FAULTS_SEED: how often, how many, and which; `long kills` or `long oracle`: only that)"
+                 long [PART...]    run the tests that take too long for every change, or some of them (docs/long.md)"
             );
             return ExitCode::from(2);
         }

@@ -7,6 +7,7 @@
 //! Never: shows a secret, not in an error or by `Debug` either; reads the environment; opens a socket.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -146,14 +147,42 @@ impl Access {
         self.credentials.value().is_some() || !self.headers.value().is_empty() || !self.in_url.is_empty()
     }
 
-    /// A receiver's words without the secrets that it may have repeated.
-    pub fn scrub(&self, words: String) -> String {
+    /// A receiver's words on one line, without the secrets that it may have repeated. `cut`: the words broke off here, and
+    /// their end may be the beginning of a secret.
+    pub fn scrub(&self, words: &str, cut: bool) -> String {
         let credentials = self.credentials.value().iter().flat_map(|credentials| &credentials.hidden);
-        let hidden = credentials.chain(&self.in_url).map(Secret::expose);
-        let headers = self.headers.value().values().filter_map(|value| value.to_str().ok());
-        let long = hidden.chain(headers).filter(|secret| secret.len() >= SCRUBBED_BYTES);
-        long.fold(words, |words, secret| if words.contains(secret) { words.replace(secret, "***") } else { words })
+        let hidden = credentials.chain(&self.in_url).map(|secret| one_line(secret.expose()));
+        let headers = self.headers.value().values().map(|value| one_line(&String::from_utf8_lossy(value.as_bytes())));
+        let long: Vec<_> = hidden.chain(headers).filter(|secret| secret.len() >= SCRUBBED_BYTES).collect();
+        let mut words = one_line(words);
+        if cut {
+            // A character that was cut in two.
+            words.truncate(words.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+        }
+        // One may hold or overlap another: all are found before any is taken out.
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for secret in &long {
+            found.extend(words.match_indices(secret.as_str()).map(|(at, _)| at..at + secret.len()));
+            let ends = |&at: &usize| at > 0 && words.ends_with(&secret[..at]);
+            let begun = secret.char_indices().rev().map(|(at, _)| at).find(ends).filter(|_| cut);
+            found.extend(begun.map(|begun| words.len() - begun..words.len()));
+        }
+        found.sort_unstable_by_key(|range| range.start);
+        let (mut scrubbed, mut done) = (String::with_capacity(words.len()), 0);
+        for range in found {
+            if range.start >= done {
+                scrubbed.push_str(&words[done..range.start]);
+                scrubbed.push_str("***");
+            }
+            done = done.max(range.end);
+        }
+        scrubbed + &words[done..]
     }
+}
+
+/// The words with one space between them.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl Route {

@@ -59,8 +59,32 @@ fn words_that_repeat_a_secret_are_scrubbed() {
         ("REMOTE_WRITE_HEADERS", "X-Key=key-123,X-Tenant=1"),
     ])
     .unwrap();
-    let words = "1: pass-word dXNlcjpwYXNzLXdvcmQ= key-123 query%2Dtoken query-token".to_owned();
-    assert_eq!(access.scrub(words), "1: *** *** *** *** ***");
+    let words = "1: pass-word dXNlcjpwYXNzLXdvcmQ= key-123 query%2Dtoken query-token";
+    assert_eq!(access.scrub(words, false), "1: *** *** *** *** ***");
+}
+
+#[test]
+fn secrets_are_scrubbed_whatever_the_words_did_to_them() {
+    let access = access(&[
+        ("REMOTE_WRITE_USERNAME", "user"),
+        ("REMOTE_WRITE_PASSWORD", "pass  word\u{e9}-x"),
+        ("REMOTE_WRITE_HEADERS", "X-Key=pass  word%C3%A9-x-and-more"),
+    ])
+    .unwrap();
+    // On one line, its white space is not what it was.
+    assert_eq!(access.scrub("a pass \n word\u{e9}-x b", false), "a *** b");
+    // One secret holds the other.
+    assert_eq!(access.scrub("pass  word\u{e9}-x-and-more", false), "***");
+    // Where the words break off, a secret may have begun; in the middle of a character too.
+    for words in
+        ["a p", "a pass", "a pass ", "a pass word\u{fffd}", "a pass  word\u{e9}", "a pass word\u{e9}-x-and-mor"]
+    {
+        assert_eq!(access.scrub(words, true), "a ***", "{words}");
+    }
+    // Both the end of one and the beginning of another.
+    assert_eq!(access.scrub("pass word\u{e9}-x-and-morepass", true), "******");
+    assert_eq!(access.scrub("a pass", false), "a pass");
+    assert_eq!(access.scrub("nothing", true), "nothing");
 }
 
 #[test]

@@ -21,6 +21,9 @@ mod together;
 mod url;
 pub mod vars;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests;
 

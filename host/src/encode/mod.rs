@@ -11,6 +11,9 @@ pub mod transcode;
 pub mod v1;
 pub mod v2;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use monitor_proto::{CONTENT_TYPE_V1, CONTENT_TYPE_V2, VERSION_V1, VERSION_V2};
 
 use crate::labels::{put_varint, varint_len};

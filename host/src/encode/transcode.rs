@@ -13,12 +13,18 @@ use super::{Exemplar, Histogram, Point, Series, v1};
 use crate::labels::{put_label, take_varint};
 use crate::series::Metadata;
 
+/// How many bytes one byte of snappy can stand for at most: three bytes repeat 64.
+const DENSEST: usize = 22;
+
 /// Why a stored request can't be made into another.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// It is not snappy.
     #[error("not decompressible: {0}")]
     Compression(#[from] snap::Error),
+    /// It says that it unpacks to more than its bytes can hold.
+    #[error("not decompressible: it claims to be {0} bytes long")]
+    Length(usize),
     /// It is not the message that it should be.
     #[error("not a 2.0 request: {0}")]
     Message(#[from] prost::DecodeError),
@@ -69,6 +75,11 @@ struct TimeSeries {
 /// # Errors
 /// The bytes are not a 2.0 request.
 pub fn to_v1(body: &[u8]) -> Result<Transcoded, Unreadable> {
+    // Believed, it would be memory before a single byte was unpacked.
+    let len = snap::raw::decompress_len(body)?;
+    if len / DENSEST > body.len() {
+        return Err(Unreadable::Length(len));
+    }
     let message = snap::raw::Decoder::new().decompress_vec(body)?;
     let request = Request::decode(message.as_slice())?;
     let (message, left_out_starts) = request_to_v1(&request)?;
@@ -191,6 +202,17 @@ mod tests {
         assert_eq!(samples, [((-0.0f64).to_bits(), 5), (f64::INFINITY.to_bits(), 6)]);
         assert_eq!((request.metadata[0].metric_family_name.as_str(), request.metadata[0].r#type), ("joules_total", 1));
         assert_eq!((request.metadata[0].help.as_str(), request.metadata[0].unit.as_str()), ("Energy.", "joules"));
+    }
+
+    #[test]
+    fn a_length_is_not_believed_beyond_reason() {
+        let huge = to_v1(b"\xff\xff\xff\xff\x0f\0");
+        assert!(matches!(huge, Err(Unreadable::Length(0xffff_ffff))), "{huge:?}");
+        // What is as dense as can be is read: a message of empty series.
+        let message = [0x2a, 0].repeat(1 << 20);
+        let body = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+        assert!(body.len() * 20 < message.len());
+        assert_eq!(to_v1(&body).unwrap().message_len, message.len());
     }
 
     proptest! {

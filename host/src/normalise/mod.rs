@@ -13,6 +13,9 @@ mod parse;
 mod shown;
 mod time;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests;
 

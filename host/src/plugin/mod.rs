@@ -17,6 +17,9 @@ mod presence;
 pub mod process;
 mod source;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 pub use boundary::HostSettings;
 pub use load::{Library, Plugin, Worker, WorkerError, load};
 pub use preflight::{inspect, inspect_bytes};

@@ -25,6 +25,9 @@ pub(crate) mod table;
 pub(crate) mod lines;
 mod view;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode};
 
 use super::Target;
-use crate::access;
+use crate::access::{self, Access};
 use crate::batch::Batch;
 use crate::negotiate::Written;
 use crate::retry;
@@ -51,14 +51,20 @@ pub(super) async fn post(client: &Client, target: &Target, batch: &Batch) -> Out
             return Outcome::Failed { why: chain(&error.without_url()), reached };
         }
     };
+    answered(&target.access, response).await
+}
+
+/// What the receiver said, in words that give no secret of `access` away.
+pub(super) async fn answered(access: &Access, response: Response) -> Outcome {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let asked = header(RETRY_AFTER).and_then(|value| retry::retry_after(value, SystemTime::now()));
     let written = written(response.headers());
     let elsewhere = header(LOCATION).filter(|_| status.is_redirection());
-    let elsewhere = elsewhere.map(|place| format!("redirected to {place}: "));
-    let words = target.access.scrub(elsewhere.unwrap_or_default() + &read(response).await);
-    Outcome::Answered { status, asked, written, words: shown(&words) }
+    let elsewhere = elsewhere.map(|place| format!("redirected to {}: ", shown(place.as_bytes(), access)));
+    let words = shown(&read(response).await, access);
+    let words = if words.is_empty() { "(no explanation)".to_owned() } else { words };
+    Outcome::Answered { status, asked, written, words: elsewhere.unwrap_or_default() + &words }
 }
 
 /// The client for this receiver.
@@ -88,18 +94,19 @@ fn redirect(attempt: Attempt<'_>, one_host: bool) -> reqwest::redirect::Action {
     if keeps_body && same_place && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
 }
 
-/// Reads an answer, within bounds, so that the connection can be used again; returns its beginning.
-async fn read(mut response: Response) -> String {
+/// Reads an answer, within bounds, so that the connection can be used again; returns its beginning, one byte more than
+/// is shown.
+async fn read(mut response: Response) -> Vec<u8> {
     let (mut beginning, mut length) = (Vec::new(), 0);
     // An answer that breaks off has said what it said: the status decides.
     while let Ok(Some(chunk)) = response.chunk().await {
         length += chunk.len();
-        beginning.extend_from_slice(&chunk[..chunk.len().min(SHOWN_BYTES - beginning.len())]);
+        beginning.extend_from_slice(&chunk[..chunk.len().min(SHOWN_BYTES + 1 - beginning.len())]);
         if length > READ_BYTES {
             break;
         }
     }
-    String::from_utf8_lossy(&beginning).into_owned()
+    beginning
 }
 
 /// What a receiver of 2.0 says that it wrote.
@@ -118,10 +125,10 @@ fn written(headers: &HeaderMap) -> Written {
     }
 }
 
-/// The receiver's words on one line.
-fn shown(words: &str) -> String {
-    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.is_empty() { "(no explanation)".to_owned() } else { words }
+/// The beginning of the receiver's words on one line, without secrets.
+fn shown(words: &[u8], access: &Access) -> String {
+    let beginning = &words[..words.len().min(SHOWN_BYTES)];
+    access.scrub(&String::from_utf8_lossy(beginning), beginning.len() < words.len())
 }
 
 /// An error with its causes, each told once, and what to do if it is one of TLS.

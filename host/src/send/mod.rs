@@ -8,6 +8,9 @@
 
 mod http;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -61,6 +61,9 @@ mod room;
 mod scan;
 mod segment;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::ops::{AddAssign, SubAssign};
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use super::Tally;
 use super::record::{HEADER_LEN, Header, MAGIC, Record};
 
 /// How much is looked through at once when a record's begin has to be searched.
-const WINDOW: usize = 64 << 10;
+pub(super) const WINDOW: usize = 64 << 10;
 
 /// The error number of a medium that can't give back what it was given.
 const EIO: i32 = 5;

@@ -8,7 +8,7 @@ use object::elf;
 use super::source::{Source, number};
 
 /// The machine that this host runs on, as ELF numbers it and as people call it.
-const MACHINE: (u16, &str) =
+pub(in crate::plugin) const MACHINE: (u16, &str) =
     if cfg!(target_arch = "aarch64") { (elf::EM_AARCH64.0, "aarch64") } else { (elf::EM_X86_64.0, "x86_64") };
 
 /// The usual machines by name.

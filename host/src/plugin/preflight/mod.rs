@@ -7,7 +7,7 @@
 //! before it is opened.
 
 mod agree;
-mod elf;
+pub(super) mod elf;
 mod glibc;
 mod kind;
 mod source;

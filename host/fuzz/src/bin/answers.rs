@@ -1,0 +1,5 @@
+//! Fuzzes a receiver's answers.
+
+#![cfg_attr(fuzzing, no_main)]
+
+monitor_host_fuzz::program!(ANSWERS);

@@ -1,0 +1,116 @@
+//! Fuzzes the configuration: lines of `NAME=value` as the environment.
+//!
+//! Promises: a configuration, or mistakes of one short line each; no secret in either; what is taken is within its rules.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::LazyLock;
+
+use super::vars::TABLE;
+use super::*;
+use crate::cli::{self, Action};
+use crate::fuzz::{Target, assert_is_a_line, bytes};
+use crate::labels::is_label_name;
+
+/// Stands in values that must not be shown.
+const SECRET: &str = "Tr0ub4dor";
+
+/// Environment variables.
+pub static SETTINGS: Target = Target {
+    name: "settings",
+    run: settings,
+    seeds: || {
+        bytes([
+            "REMOTE_WRITE_URL=https://user:Tr0ub4dor@host:9090/api/v1/write?token=Tr0ub4dor\nPUSH_INTERVAL_S=0.5",
+            "REMOTE_WRITE_URL=http://[::1]:80/#f\nSCRAPE_INTERVAL_S=1e-3\nREMOTE_WRITE_TIMEOUT_S=inf",
+            "REMOTE_WRITE_URL=http://user:12/Tr0ub4dor@host/#\nBATCH_MAX_BYTES=2GiB\nDRY_RUN=1",
+            "EXTERNAL_LABELS=site=berlin,host=${HOSTNAME}-${SITE},c=\nHOSTNAME=h1\nSITE=x${HOSTNAME}}",
+            "REMOTE_WRITE_HEADERS=X-Scope-OrgID=Tr0ub4dor%2Cb, x-key=a=b\nREMOTE_WRITE_USERNAME=u\nREMOTE_WRITE_PASSWORD=p",
+            "RETRY_ON_HTTP=401,403,\nMAX_RETRY_BYTES=64 MiB\nSPOOL_MAX_BYTES=1gib\nMAX_RETRY_BATCHES=-1",
+            "HTTP_PROXY=user:Tr0ub4dor@proxy:3128\nhttps_proxy=https://Tr0ub4dor@p\nNO_PROXY=*,10.0.0.0/8",
+            "LOG_LEVEL=warn\nLOG_FORMAT=Json\nSPOOL_FSYNC=yes\nREMOTE_WRITE_PROTOCOL=auto\nMETRIC_DEFAULT=a:b_1",
+            "MAX_SAMPLE_AGE_S=1e300\nSERIES_IDLE_S=NaN\nSHUTDOWN_TIMEOUT_S= 8 \nRAW_QUEUE_SIZE=0x10\nPROC_QUEUE_SIZE=+5",
+            "REMOTE_WRITE_BEARER_TOKEN=Tr0ub4dor\nTLS_CERT_FILE=/c.pem\nMONITOR_IMPL_PATH=\u{fffd}\nSERVICE_LABEL=\u{1b}[2J",
+        ])
+    },
+    words: || {
+        let mut words: Vec<_> = TABLE.iter().map(|var| format!("\n{}=", var.name).into_bytes()).collect();
+        words.extend(bytes([
+            "${", "}", "HOSTNAME", "http://", "https://", "//", "@", "?", "#", "%2C", "KiB", "e308", "nan",
+        ]));
+        words.push(SECRET.into());
+        words
+    },
+};
+
+static FLAGS: LazyLock<clap::ArgMatches> = LazyLock::new(|| match cli::parse(["monitor-host"]) {
+    Ok(Action::Run(flags)) => flags,
+    _ => unreachable!("no flags are no mistake"),
+});
+
+fn settings(input: &[u8]) {
+    let mut env = BTreeMap::new();
+    for line in input.split(|byte| *byte == b'\n') {
+        let Some(equals) = line.iter().position(|byte| *byte == b'=') else { continue };
+        let (Ok(name), value) = (std::str::from_utf8(&line[..equals]), &line[equals + 1..]) else { continue };
+        // What a real environment can't hold either.
+        let value: Vec<u8> = value.iter().copied().filter(|byte| *byte != 0).collect();
+        env.insert(name, guarded(name, value));
+    }
+    match Config::load(&FLAGS, |name| env.get(name).map(|value| OsStr::from_bytes(value).to_owned())) {
+        Err(mistakes) => {
+            assert!(!mistakes.lines().is_empty());
+            for line in mistakes.lines() {
+                assert_is_a_line(line, 2048);
+                assert_holds_no_secret(line);
+            }
+        }
+        Ok(config) => taken(&config),
+    }
+}
+
+/// The value, without SECRET where it may be shown.
+fn guarded(name: &str, mut value: Vec<u8>) -> Vec<u8> {
+    let var = TABLE.iter().find(|var| var.name == name || var.also.contains(&name));
+    if var.is_some_and(|var| var.secret && !var.name.ends_with("PROXY")) {
+        return value;
+    }
+    let is_url = var.is_some_and(|var| ["REMOTE_WRITE_URL", "HTTP_PROXY", "HTTPS_PROXY"].contains(&var.name));
+    while let Some(at) = position(&value, SECRET.as_bytes()) {
+        // The credentials of a URL, or its query.
+        let is_hidden = value[..at].contains(&b'?') || value[..at].contains(&b':') && value[at..].contains(&b'@');
+        if is_url && is_hidden && position(&value[at + 1..], SECRET.as_bytes()).is_none() {
+            return value;
+        }
+        value.drain(at..at + 1);
+    }
+    value
+}
+
+fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window.eq_ignore_ascii_case(wanted))
+}
+
+#[track_caller]
+fn assert_holds_no_secret(text: &str) {
+    assert!(position(text.as_bytes(), SECRET.as_bytes()).is_none(), "a secret is shown: {text}");
+}
+
+fn taken(config: &Config) {
+    assert_holds_no_secret(&format!("{config:?} {}", config.url_for_log()));
+    assert_is_a_line(&config.url_for_log(), 1 << 16);
+    let url = config.remote_write_url.url();
+    assert!(matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none(), "{url}");
+    assert!(config.remote_write_url.without_credentials().password().is_none());
+    for (name, _) in &config.external_labels {
+        assert!(is_label_name(name) && !name.starts_with("__"), "{name:?}");
+        assert_eq!(config.external_labels.iter().filter(|(other, _)| other == name).count(), 1, "{name:?}");
+    }
+    for reserved in ["host", "content-length", "content-encoding", "transfer-encoding", "retry-attempt"] {
+        assert!(!config.remote_write_headers.contains_key(reserved), "{reserved}");
+    }
+    assert!(config.retry_on_http.iter().all(|status| (300..500).contains(status)));
+    assert!(!config.push_interval.is_zero() && !config.scrape_interval.is_zero());
+    assert!(crate::labels::is_metric_name(&config.metric_default), "{:?}", config.metric_default);
+}
