@@ -18,9 +18,11 @@ pub(in super::super) struct Rare<'a> {
     histograms: Vec<Owned>,
     /// Those of all exemplars.
     labels: Vec<AbiLabel<'a>>,
-    /// Series, number of labels, value, timestamp.
-    exemplars: Vec<(u64, usize, f64, i64)>,
+    exemplars: Vec<Exemplar>,
 }
+
+/// Series, number of labels, value, timestamp.
+type Exemplar = (u64, usize, f64, i64);
 
 /// A histogram without its lists, which lie beside it.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Rare<'_> {
     /// As the host takes them.
     pub(in super::super) fn exemplars(&self) -> Vec<AbiExemplar<'_>> {
         let mut rest = self.labels.as_slice();
-        let lend = |&(series, labels, value, timestamp_ms): &(u64, usize, f64, i64)| {
+        let lend = |&(series, labels, value, timestamp_ms): &Exemplar| {
             let (own, others) = rest.split_at(labels);
             rest = others;
             AbiExemplar { series, labels: own.into(), value, timestamp_ms }
@@ -155,7 +157,7 @@ impl<'a> Take<'a> {
         Ok(Rare { samples: Vec::new(), histograms, labels, exemplars })
     }
 
-    fn exemplars(&mut self) -> Result<(Vec<AbiLabel<'a>>, Vec<(u64, usize, f64, i64)>), Malformed> {
+    fn exemplars(&mut self) -> Result<(Vec<AbiLabel<'a>>, Vec<Exemplar>), Malformed> {
         let (mut labels, mut exemplars) = (Vec::new(), Vec::new());
         for _ in 0..self.u32()? {
             let (series, value, timestamp_ms) = (self.u64()?, f64::from_bits(self.u64()?), self.u64()? as i64);
