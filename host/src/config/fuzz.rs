@@ -90,7 +90,7 @@ fn guarded(name: &str, mut value: Vec<u8>) -> Vec<u8> {
         if is_hidden(before, rest) && position(&rest[1..], SECRET.as_bytes()).is_none() {
             return value;
         }
-        value.remove(at);
+        value[at] = b'*';
     }
     value
 }

@@ -58,7 +58,7 @@ fn made(sequence: u64, body: &[u8]) -> Record {
         sequence,
         protocol: if sequence.is_multiple_of(2) { Protocol::V2 } else { Protocol::V1 },
         samples: sequence as u32,
-        time_range_ms: (sequence as i64 - 1, sequence as i64),
+        time_range_ms: ((sequence as i64).saturating_sub(1), sequence as i64),
         body: Bytes::copy_from_slice(body),
     }
 }
