@@ -73,17 +73,24 @@ fn settings(input: &[u8]) {
 /// The value, without SECRET where it may be shown.
 fn guarded(name: &str, mut value: Vec<u8>) -> Vec<u8> {
     let var = TABLE.iter().find(|var| var.name == name || var.also.contains(&name));
-    if var.is_some_and(|var| var.secret && !var.name.ends_with("PROXY")) {
-        return value;
-    }
-    let is_url = var.is_some_and(|var| ["REMOTE_WRITE_URL", "HTTP_PROXY", "HTTPS_PROXY"].contains(&var.name));
-    while let Some(at) = position(&value, SECRET.as_bytes()) {
+    let is_hidden: fn(&[u8], &[u8]) -> bool = match var.map_or("", |var| var.name) {
         // The credentials of a URL, or its query.
-        let is_hidden = value[..at].contains(&b'?') || value[..at].contains(&b':') && value[at..].contains(&b'@');
-        if is_url && is_hidden && position(&value[at + 1..], SECRET.as_bytes()).is_none() {
+        "REMOTE_WRITE_URL" | "HTTP_PROXY" | "HTTPS_PROXY" => {
+            |before, rest| before.contains(&b'?') || before.contains(&b':') && rest.contains(&b'@')
+        }
+        // The name of a header is none.
+        "REMOTE_WRITE_HEADERS" => {
+            |before, _| before.split(|byte| *byte == b',').next_back().is_some_and(|pair| pair.contains(&b'='))
+        }
+        _ if var.is_some_and(|var| var.secret) => |_, _| true,
+        _ => |_, _| false,
+    };
+    while let Some(at) = position(&value, SECRET.as_bytes()) {
+        let (before, rest) = value.split_at(at);
+        if is_hidden(before, rest) && position(&rest[1..], SECRET.as_bytes()).is_none() {
             return value;
         }
-        value.drain(at..at + 1);
+        value[at] = b'*';
     }
     value
 }

@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, PoisonError};
-use std::{io, thread};
+use std::{io, process, thread};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
@@ -24,6 +24,9 @@ const PLANTED_SECONDS: u64 = 120;
 
 /// More than any target may take of memory, asked for or used.
 const MEMORY_MIB: u64 = 2048;
+
+/// An input that takes so long hangs, on a busy machine too.
+const TIMEOUT_SECONDS: u64 = 30;
 
 /// Coverage as libFuzzer reads it, which is what cargo-fuzz sets, too; and comparisons of bytes with constants left as calls,
 /// because libFuzzer sees those, and not what they would become.
@@ -144,10 +147,14 @@ struct Run {
 impl Fuzzer {
     fn fuzz(&self, seconds: u64) -> io::Result<Run> {
         let below = |part: &str| self.folder.join(part);
-        let (corpus, crashes, temporary) = (below("corpus"), below("crashes"), below("tmp"));
+        let (corpus, crashes) = (below("corpus"), below("crashes"));
         let (words, path) = (below("words"), below("log"));
-        // What an earlier run that was killed left there.
-        let _ = fs::remove_dir_all(&temporary);
+        // Files are written and thrown away thousands of times a second: in memory, where there is such a folder.
+        let memory = Path::new("/dev/shm");
+        let temporary = match memory.is_dir() {
+            true => memory.join(format!("monitor-host-fuzz-{}-{}", self.name, process::id())),
+            false => below("tmp"),
+        };
         for folder in [&corpus, &crashes, &temporary] {
             fs::create_dir_all(folder)?;
         }
@@ -159,7 +166,7 @@ impl Fuzzer {
             format!("-artifact_prefix={}/", crashes.display()),
             format!("-dict={}", words.display()),
             format!("-rss_limit_mb={MEMORY_MIB}"),
-            "-timeout=10".into(),
+            format!("-timeout={TIMEOUT_SECONDS}"),
             "-max_len=16384".into(),
             "-print_final_stats=1".into(),
         ]);
@@ -167,6 +174,8 @@ impl Fuzzer {
         let mut child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
         limit(&child)?;
         let status = child.wait()?;
+        // An input that broke something leaves its own there.
+        let _ = fs::remove_dir_all(&temporary);
         let log = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
         Ok(Run { status, path, log })
     }
