@@ -6,19 +6,19 @@
 //!
 //! Never: waits for the sender.
 
+mod feed;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monitor_plugin_api::Sample;
-
-use crate::batch::{Batcher, Limits, Pushed};
-use crate::histogram::Histogram;
+pub(crate) use self::feed::Feed;
+use crate::batch::{Batcher, Limits};
 use crate::keep::Kept;
-use crate::ledger::{Ledger, Origin, Place, Reason};
+use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::Current;
-use crate::queue::{Aside, Drained, ProcessedQueue, Wake};
+use crate::queue::{Drained, ProcessedQueue, Wake};
 use crate::series::{SeriesId, SeriesTable, View};
 
 /// What bounds batches, and when they are cut.
@@ -130,67 +130,6 @@ impl Batching {
         }
     }
 
-    /// All that was sent, in the order in which it came.
-    fn take(&mut self, drained: &mut Drained, view: &View<'_>) {
-        let Drained { samples, asides } = drained;
-        let mut taken = 0;
-        for (before, aside) in asides.drain(..) {
-            samples[taken..before].iter().for_each(|sample| self.put(sample, view));
-            taken = before;
-            match aside {
-                Aside::Histogram(histogram) => self.put_histogram(histogram, view),
-                Aside::Exemplar(exemplar) => {
-                    if let Err(reason) = self.batcher.push_exemplar(exemplar) {
-                        self.ledger.discard_exemplars(reason, 1);
-                    }
-                }
-                Aside::End(series) => self.end(series, view),
-            }
-        }
-        samples[taken..].iter().for_each(|sample| self.put(sample, view));
-    }
-
-    fn put(&mut self, sample: &Sample, view: &View<'_>) {
-        let mut pushed = self.batcher.push(sample, view);
-        if pushed == Pushed::Full {
-            self.cut(view);
-            pushed = self.batcher.push(sample, view);
-        }
-        self.book(pushed, sample.timestamp_ms);
-    }
-
-    fn put_histogram(&mut self, histogram: Histogram, view: &View<'_>) {
-        let timestamp_ms = histogram.timestamp_ms;
-        let pushed = self.batcher.push_histogram(histogram, view).or_else(|histogram| {
-            self.cut(view);
-            self.batcher.push_histogram(histogram, view)
-        });
-        // An empty batch takes whatever comes.
-        self.book(pushed.unwrap_or(Pushed::Full), timestamp_ms);
-    }
-
-    fn book(&mut self, pushed: Pushed, timestamp_ms: i64) {
-        match pushed {
-            Pushed::Dropped(reason) => self.drop_one(reason, timestamp_ms),
-            Pushed::Taken | Pushed::Full => self.ledger.transfer(Place::Queued, Place::Batched, 1),
-        }
-    }
-
-    /// Marks the end of a series, and forgets it once the marker is on its way.
-    fn end(&mut self, series: SeriesId, view: &View<'_>) {
-        let mut pushed = self.batcher.end(series, view);
-        if pushed == Some(Pushed::Full) {
-            self.cut(view);
-            pushed = self.batcher.end(series, view);
-        }
-        if pushed == Some(Pushed::Taken) {
-            self.ledger.collect(Origin::Marker, Place::Batched, 1);
-        }
-        view.expect_nothing(series);
-        self.leaving.remove(&series);
-        self.ended.push(series);
-    }
-
     /// Ends the series of which nothing was heard: after SERIES_IDLE_S, or when MAX_SERIES leave no room for others.
     fn sweep(&mut self) {
         // A sweep forgets what was heard of those that are leaving.
@@ -214,9 +153,18 @@ impl Batching {
         let view = table.view();
         idle.into_iter().for_each(|series| self.end(series, &view));
     }
+}
 
-    fn drop_one(&mut self, reason: Reason, timestamp_ms: i64) {
-        self.ledger.discard(Place::Queued, reason, 1);
+impl Feed for Batching {
+    fn batcher(&mut self) -> &mut Batcher {
+        &mut self.batcher
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn dropped(&mut self, reason: Reason, _: SeriesId, timestamp_ms: i64, _: &View<'_>) {
         if let Some(suppressed) = self.drop_limit.allow(Instant::now()) {
             let why = match reason {
                 Reason::Duplicate => "its series has a sample of the same millisecond already",
@@ -228,6 +176,11 @@ impl Batching {
             };
             tracing::warn!(%reason, timestamp_ms, suppressed, "a sample was dropped: {why}");
         }
+    }
+
+    fn ended(&mut self, series: SeriesId, _: bool) {
+        self.leaving.remove(&series);
+        self.ended.push(series);
     }
 
     fn cut(&mut self, view: &View<'_>) {
