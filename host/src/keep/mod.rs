@@ -337,6 +337,7 @@ mod tests {
             time_range_ms: (0, 0),
             sequence,
             attempts: 0,
+            may_be_stored: false,
         }
     }
 
