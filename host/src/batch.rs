@@ -436,4 +436,6 @@ fn keep_first(points: &mut [Point]) -> usize {
 }
 
 #[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
 mod tests;
