@@ -310,6 +310,8 @@ struct Unreadable;
 
 #[cfg(test)]
 mod hour;
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
