@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::feed::Feed;
 use crate::batch::{Batcher, Limits};
-use crate::keep::Kept;
+use crate::keep::{Kept, Overflow};
 use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::Current;
@@ -51,6 +51,8 @@ pub struct Batching {
     leaving_since: u64,
     next_sweep: Option<Instant>,
     overflow_limit: Limit,
+    /// Dropped, and not told yet.
+    untold: Overflow,
     drop_limit: Limit,
 }
 
@@ -78,6 +80,7 @@ impl Batching {
             leaving_since: 0,
             next_sweep: settings.series_idle.map(|idle| Instant::now() + idle),
             overflow_limit,
+            untold: Overflow::default(),
             drop_limit,
         }
     }
@@ -91,7 +94,12 @@ impl Batching {
             let wake = self.queue.wait(deadline);
             self.turn(wake, &mut drained);
             match wake {
-                Wake::Closed => return self.kept.close(),
+                Wake::Closed => {
+                    if self.untold.batches > 0 {
+                        self.tell_overflow();
+                    }
+                    return self.kept.close();
+                }
                 Wake::Deadline => {
                     let interval = match self.kept.has_disk() {
                         true => self.settings.spool_interval,
@@ -128,6 +136,19 @@ impl Batching {
             self.leaving.extend(self.ended.drain(..));
             self.leaving_since = table.moment();
         }
+    }
+
+    /// All that was dropped since this was told last.
+    fn tell_overflow(&mut self) {
+        let overflow = std::mem::take(&mut self.untold);
+        tracing::warn!(
+            reason = %Reason::RetryOverflow,
+            batches = overflow.batches,
+            samples = overflow.samples,
+            from_ms = overflow.from_ms(),
+            to_ms = overflow.to_ms(),
+            "the oldest waiting batches were dropped to make room: MAX_RETRY_BATCHES or MAX_RETRY_BYTES is reached"
+        );
     }
 
     /// Ends the series of which nothing was heard: after SERIES_IDLE_S, or when MAX_SERIES leave no room for others.
@@ -187,17 +208,9 @@ impl Feed for Batching {
         let (batch, duplicates) = self.batcher.cut(self.protocol.get(), view);
         self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
         let Some(batch) = batch else { return };
-        let overflow = self.kept.push(batch);
-        if overflow.batches > 0
-            && let Some(suppressed) = self.overflow_limit.allow(Instant::now())
-        {
-            tracing::warn!(
-                reason = %Reason::RetryOverflow,
-                batches = overflow.batches,
-                samples = overflow.samples,
-                suppressed,
-                "the oldest waiting batches were dropped to make room: MAX_RETRY_BATCHES or MAX_RETRY_BYTES is reached"
-            );
+        self.untold.add(self.kept.push(batch));
+        if self.untold.batches > 0 && self.overflow_limit.allow(Instant::now()).is_some() {
+            self.tell_overflow();
         }
     }
 }

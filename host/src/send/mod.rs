@@ -375,6 +375,8 @@ impl Sender {
             tracing::warn!(
                 reason = %Reason::RetryOverflow,
                 samples = overflow.samples,
+                from_ms = overflow.from_ms(),
+                to_ms = overflow.to_ms(),
                 "a batch that could not be delivered was dropped: MAX_RETRY_BATCHES or MAX_RETRY_BYTES is reached"
             );
         }
