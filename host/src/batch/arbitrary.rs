@@ -9,6 +9,9 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeSet;
 
+/// Names and values.
+type Labels = Vec<(String, String)>;
+
 #[derive(Clone, Debug)]
 enum Sent {
     Sample { of: prop::sample::Index, offset_ms: i64, bits: u64 },
@@ -31,17 +34,17 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 /// A metric and labels, in any order, some of them empty.
-fn labels() -> impl Strategy<Value = (String, Vec<(String, String)>)> {
+fn labels() -> impl Strategy<Value = (String, Labels)> {
     ("[a-zA-Z_:][a-zA-Z0-9_:]{0,3}", prop::collection::vec(("[A-Zab][a-z0-9_]{0,2}", ".{0,3}"), 0..5))
 }
 
 /// One entry of a request as a receiver reads it.
 #[derive(Debug, PartialEq)]
 struct Entry {
-    labels: Vec<(String, String)>,
+    labels: Labels,
     samples: Vec<(i64, u64)>,
     histograms: Vec<i64>,
-    exemplars: Vec<(i64, u64, Vec<(String, String)>)>,
+    exemplars: Vec<(i64, u64, Labels)>,
 }
 
 fn read(batch: &Batch) -> Vec<Entry> {
@@ -114,14 +117,9 @@ fn judge(batches: &[Batch]) -> Vec<Vec<Entry>> {
 }
 
 /// All batches of these, and how many samples and exemplars were dropped.
-fn batches(
-    protocol: Protocol,
-    limits: Limits,
-    series: &[(String, Vec<(String, String)>)],
-    sent: &[Sent],
-) -> (Vec<Batch>, u64, u64) {
+fn batches(protocol: Protocol, limits: Limits, series: &[(String, Labels)], sent: &[Sent]) -> (Vec<Batch>, u64, u64) {
     let table = SeriesTable::new(100);
-    let register = |(metric, labels): &(String, Vec<(String, String)>)| {
+    let register = |(metric, labels): &(String, Labels)| {
         let mut set = LabelSet::default();
         set.start(metric).unwrap();
         // A label that comes twice is refused; so it comes once.
