@@ -45,7 +45,7 @@ pub struct Batching {
     protocol: Arc<Current>,
     batcher: Batcher,
     /// Series that have ended, until the batch with their last sample is cut.
-    ended: Vec<SeriesId>,
+    ended: HashSet<SeriesId>,
     /// Series whose last batch is cut, until no send that began before can mean them; and the moment of that.
     leaving: HashSet<SeriesId>,
     leaving_since: u64,
@@ -75,7 +75,7 @@ impl Batching {
             ledger,
             protocol,
             batcher: Batcher::new(settings.limits),
-            ended: Vec::new(),
+            ended: HashSet::new(),
             leaving: HashSet::new(),
             leaving_since: 0,
             next_sweep: settings.series_idle.map(|idle| Instant::now() + idle),
@@ -133,7 +133,7 @@ impl Batching {
         }
         // No sample of theirs needs their labels any more, but for those that are on their way.
         if self.batcher.is_empty() && self.leaving.is_empty() && !self.ended.is_empty() {
-            self.leaving.extend(self.ended.drain(..));
+            self.leaving.extend(self.ended.drain());
             self.leaving_since = table.moment();
         }
     }
@@ -201,7 +201,7 @@ impl Feed for Batching {
 
     fn ended(&mut self, series: SeriesId, _: bool) {
         self.leaving.remove(&series);
-        self.ended.push(series);
+        self.ended.insert(series);
     }
 
     fn cut(&mut self, view: &View<'_>) {

@@ -6,7 +6,7 @@
 //!
 //! Never: holds more than a batch and a bounded number of series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub(super) struct Tap {
     ledger: Arc<Ledger>,
     batcher: Batcher,
     /// Series that have ended, until the batch with their last sample is cut.
-    ended: Vec<SeriesId>,
+    ended: HashSet<SeriesId>,
     /// By place in the table, each with the generation that it is about.
     of_series: Vec<Option<(u32, OfSeries)>>,
     /// The batch in the making holds the first sample of a series.
@@ -67,7 +67,7 @@ impl Tap {
             table,
             ledger,
             batcher: Batcher::new(limits),
-            ended: Vec::new(),
+            ended: HashSet::new(),
             of_series: Vec::new(),
             has_new: false,
             markers: 0,
@@ -124,7 +124,7 @@ impl Tap {
             return;
         }
         self.note_busiest(&table.view());
-        for series in self.ended.drain(..) {
+        for series in self.ended.drain() {
             table.remove(series);
         }
     }
@@ -197,7 +197,7 @@ impl Feed for Tap {
 
     fn ended(&mut self, series: SeriesId, is_marked: bool) {
         self.markers += u64::from(is_marked);
-        self.ended.push(series);
+        self.ended.insert(series);
     }
 
     fn cut(&mut self, view: &View<'_>) {
