@@ -56,6 +56,8 @@ pub struct Batch {
     pub sequence: u64,
     /// How often it was sent without success.
     pub attempts: u32,
+    /// The answer to one of these attempts, or to one of an earlier run, may have been lost: the receiver may have it.
+    pub may_be_stored: bool,
 }
 
 /// What became of a sample that was pushed.
@@ -337,6 +339,7 @@ impl Batcher {
             time_range_ms,
             sequence: self.sequence,
             attempts: 0,
+            may_be_stored: false,
         };
         self.rows.clear();
         self.rare.clear();
@@ -432,5 +435,7 @@ fn keep_first(points: &mut [Point]) -> usize {
     kept
 }
 
+#[cfg(test)]
+mod arbitrary;
 #[cfg(test)]
 mod tests;

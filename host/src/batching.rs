@@ -6,19 +6,19 @@
 //!
 //! Never: waits for the sender.
 
+mod feed;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monitor_plugin_api::Sample;
-
-use crate::batch::{Batcher, Limits, Pushed};
-use crate::histogram::Histogram;
-use crate::keep::Kept;
-use crate::ledger::{Ledger, Origin, Place, Reason};
+pub(crate) use self::feed::Feed;
+use crate::batch::{Batcher, Limits};
+use crate::keep::{Kept, Overflow};
+use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::Current;
-use crate::queue::{Aside, Drained, ProcessedQueue, Wake};
+use crate::queue::{Drained, ProcessedQueue, Wake};
 use crate::series::{SeriesId, SeriesTable, View};
 
 /// What bounds batches, and when they are cut.
@@ -45,12 +45,14 @@ pub struct Batching {
     protocol: Arc<Current>,
     batcher: Batcher,
     /// Series that have ended, until the batch with their last sample is cut.
-    ended: Vec<SeriesId>,
+    ended: HashSet<SeriesId>,
     /// Series whose last batch is cut, until no send that began before can mean them; and the moment of that.
     leaving: HashSet<SeriesId>,
     leaving_since: u64,
     next_sweep: Option<Instant>,
     overflow_limit: Limit,
+    /// Dropped, and not told yet.
+    untold: Overflow,
     drop_limit: Limit,
 }
 
@@ -73,11 +75,12 @@ impl Batching {
             ledger,
             protocol,
             batcher: Batcher::new(settings.limits),
-            ended: Vec::new(),
+            ended: HashSet::new(),
             leaving: HashSet::new(),
             leaving_since: 0,
             next_sweep: settings.series_idle.map(|idle| Instant::now() + idle),
             overflow_limit,
+            untold: Overflow::default(),
             drop_limit,
         }
     }
@@ -91,7 +94,12 @@ impl Batching {
             let wake = self.queue.wait(deadline);
             self.turn(wake, &mut drained);
             match wake {
-                Wake::Closed => return self.kept.close(),
+                Wake::Closed => {
+                    if self.untold.batches > 0 {
+                        self.tell_overflow();
+                    }
+                    return self.kept.close();
+                }
                 Wake::Deadline => {
                     let interval = match self.kept.has_disk() {
                         true => self.settings.spool_interval,
@@ -125,70 +133,22 @@ impl Batching {
         }
         // No sample of theirs needs their labels any more, but for those that are on their way.
         if self.batcher.is_empty() && self.leaving.is_empty() && !self.ended.is_empty() {
-            self.leaving.extend(self.ended.drain(..));
+            self.leaving.extend(self.ended.drain());
             self.leaving_since = table.moment();
         }
     }
 
-    /// All that was sent, in the order in which it came.
-    fn take(&mut self, drained: &mut Drained, view: &View<'_>) {
-        let Drained { samples, asides } = drained;
-        let mut taken = 0;
-        for (before, aside) in asides.drain(..) {
-            samples[taken..before].iter().for_each(|sample| self.put(sample, view));
-            taken = before;
-            match aside {
-                Aside::Histogram(histogram) => self.put_histogram(histogram, view),
-                Aside::Exemplar(exemplar) => {
-                    if let Err(reason) = self.batcher.push_exemplar(exemplar) {
-                        self.ledger.discard_exemplars(reason, 1);
-                    }
-                }
-                Aside::End(series) => self.end(series, view),
-            }
-        }
-        samples[taken..].iter().for_each(|sample| self.put(sample, view));
-    }
-
-    fn put(&mut self, sample: &Sample, view: &View<'_>) {
-        let mut pushed = self.batcher.push(sample, view);
-        if pushed == Pushed::Full {
-            self.cut(view);
-            pushed = self.batcher.push(sample, view);
-        }
-        self.book(pushed, sample.timestamp_ms);
-    }
-
-    fn put_histogram(&mut self, histogram: Histogram, view: &View<'_>) {
-        let timestamp_ms = histogram.timestamp_ms;
-        let pushed = self.batcher.push_histogram(histogram, view).or_else(|histogram| {
-            self.cut(view);
-            self.batcher.push_histogram(histogram, view)
-        });
-        // An empty batch takes whatever comes.
-        self.book(pushed.unwrap_or(Pushed::Full), timestamp_ms);
-    }
-
-    fn book(&mut self, pushed: Pushed, timestamp_ms: i64) {
-        match pushed {
-            Pushed::Dropped(reason) => self.drop_one(reason, timestamp_ms),
-            Pushed::Taken | Pushed::Full => self.ledger.transfer(Place::Queued, Place::Batched, 1),
-        }
-    }
-
-    /// Marks the end of a series, and forgets it once the marker is on its way.
-    fn end(&mut self, series: SeriesId, view: &View<'_>) {
-        let mut pushed = self.batcher.end(series, view);
-        if pushed == Some(Pushed::Full) {
-            self.cut(view);
-            pushed = self.batcher.end(series, view);
-        }
-        if pushed == Some(Pushed::Taken) {
-            self.ledger.collect(Origin::Marker, Place::Batched, 1);
-        }
-        view.expect_nothing(series);
-        self.leaving.remove(&series);
-        self.ended.push(series);
+    /// All that was dropped since this was told last.
+    fn tell_overflow(&mut self) {
+        let overflow = std::mem::take(&mut self.untold);
+        tracing::warn!(
+            reason = %Reason::RetryOverflow,
+            batches = overflow.batches,
+            samples = overflow.samples,
+            from_ms = overflow.from_ms(),
+            to_ms = overflow.to_ms(),
+            "the oldest waiting batches were dropped to make room: MAX_RETRY_BATCHES or MAX_RETRY_BYTES is reached"
+        );
     }
 
     /// Ends the series of which nothing was heard: after SERIES_IDLE_S, or when MAX_SERIES leave no room for others.
@@ -214,9 +174,18 @@ impl Batching {
         let view = table.view();
         idle.into_iter().for_each(|series| self.end(series, &view));
     }
+}
 
-    fn drop_one(&mut self, reason: Reason, timestamp_ms: i64) {
-        self.ledger.discard(Place::Queued, reason, 1);
+impl Feed for Batching {
+    fn batcher(&mut self) -> &mut Batcher {
+        &mut self.batcher
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn dropped(&mut self, reason: Reason, _: SeriesId, timestamp_ms: i64, _: &View<'_>) {
         if let Some(suppressed) = self.drop_limit.allow(Instant::now()) {
             let why = match reason {
                 Reason::Duplicate => "its series has a sample of the same millisecond already",
@@ -230,21 +199,18 @@ impl Batching {
         }
     }
 
+    fn ended(&mut self, series: SeriesId, _: bool) {
+        self.leaving.remove(&series);
+        self.ended.insert(series);
+    }
+
     fn cut(&mut self, view: &View<'_>) {
         let (batch, duplicates) = self.batcher.cut(self.protocol.get(), view);
         self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
         let Some(batch) = batch else { return };
-        let overflow = self.kept.push(batch);
-        if overflow.batches > 0
-            && let Some(suppressed) = self.overflow_limit.allow(Instant::now())
-        {
-            tracing::warn!(
-                reason = %Reason::RetryOverflow,
-                batches = overflow.batches,
-                samples = overflow.samples,
-                suppressed,
-                "the oldest waiting batches were dropped to make room: MAX_RETRY_BATCHES or MAX_RETRY_BYTES is reached"
-            );
+        self.untold.add(self.kept.push(batch));
+        if self.untold.batches > 0 && self.overflow_limit.allow(Instant::now()).is_some() {
+            self.tell_overflow();
         }
     }
 }

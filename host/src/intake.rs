@@ -1,8 +1,8 @@
 //! Where a plugin's sends arrive, on the plugin's own thread.
 //!
 //! Enters: records, JSON text; samples, histograms and exemplars of registered series; registrations and the ends of
-//! series. Leaves: samples in the processed queue, or the refusal that the plugin gets back. What can't be used is counted when the rest of its
-//! item is taken, and said in the log (at most a line for each reason every ten seconds).
+//! series. Leaves: samples in the processed queue, or the refusal that the plugin gets back. What can't be used is
+//! counted when the rest of its item is taken, and said in the log (at most a line for each reason every ten seconds).
 //!
 //! Never: takes a part of an item; blocks beyond the plugin's timeout; holds a lock while it waits.
 

@@ -237,6 +237,8 @@ impl Pipeline {
                 reason = %Reason::Shutdown,
                 batches = given_up.batches,
                 samples = given_up.samples,
+                from_ms = given_up.from_ms(),
+                to_ms = given_up.to_ms(),
                 "undelivered batches were given up: SHUTDOWN_TIMEOUT_S is over"
             );
         }

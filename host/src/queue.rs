@@ -2,7 +2,8 @@
 //!
 //! Enters: items (one send each), as samples of known series, and what is rarer than they: histograms, exemplars, the
 //! end of a series. Leaves: everything at once, into the reader's own buffer, in order. Bounded by PROC_QUEUE_SIZE
-//! items, by [`MAX_SAMPLES`] and by [`MAX_BYTES`]; a sender waits for room up to its timeout. The reader is woken when the queue is half full, not for each item.
+//! items, by [`MAX_SAMPLES`], [`MAX_BYTES`] and [`MAX_ENDS`]; a sender waits for room up to its timeout. The reader is
+//! woken when the queue is half full, not for each item.
 //!
 //! Never: takes a part of an item; allocates for a sample once its buffers have grown; refuses the end of a series.
 
@@ -21,6 +22,12 @@ pub const MAX_SAMPLES: usize = 1 << 20;
 
 /// The histograms and exemplars in the queue take no more than this, one item aside.
 pub const MAX_BYTES: usize = 32 << 20;
+
+/// So many ends of series wait: one series can end as often as it is registered.
+pub const MAX_ENDS: usize = 1 << 15;
+
+/// An end is never refused: where there is no room it waits for the reader, who waits for nobody, or so long.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What travels beside the samples.
 #[derive(Debug, PartialEq)]
@@ -105,8 +112,9 @@ pub enum Wake {
 struct State {
     waiting: Drained,
     items: usize,
-    /// Of the asides that wait; the ends of series are not counted, of which there are no more than series.
+    /// Of the histograms and exemplars that wait.
     bytes: usize,
+    ends: usize,
     closed: bool,
 }
 
@@ -214,8 +222,21 @@ impl ProcessedQueue {
     /// Notes that a series has ended, behind everything that was sent of it.
     pub fn end(&self, series: SeriesId) {
         let mut state = self.lock();
+        let deadline = Instant::now() + END_TIMEOUT;
+        while state.ends >= MAX_ENDS && !state.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
         let before = state.waiting.samples.len();
         state.waiting.asides.push((before, Aside::End(series)));
+        state.ends += 1;
+        if state.ends == MAX_ENDS / 2 {
+            drop(state);
+            self.reader.notify_one();
+        }
     }
 
     /// Waits until `deadline`, or until there is reason to read sooner.
@@ -242,7 +263,7 @@ impl ProcessedQueue {
         into.clear();
         let mut state = self.lock();
         std::mem::swap(&mut state.waiting, into);
-        (state.items, state.bytes) = (0, 0);
+        (state.items, state.bytes, state.ends) = (0, 0, 0);
         drop(state);
         self.room.notify_all();
     }
@@ -272,7 +293,7 @@ impl ProcessedQueue {
 
     fn is_half_full(&self, state: &State) -> bool {
         let much = state.waiting.samples.len() >= MAX_SAMPLES / 2 || state.bytes >= MAX_BYTES / 2;
-        state.items > 0 && (state.items >= self.capacity.div_ceil(2) || much)
+        state.ends >= MAX_ENDS / 2 || (state.items > 0 && (state.items >= self.capacity.div_ceil(2) || much))
     }
 
     // The state is whole at every point where a panic could happen.
@@ -354,6 +375,27 @@ mod tests {
                 std::thread::yield_now();
             }
             sender.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn ends_without_end_are_bounded_and_none_is_lost() {
+        let (queue, _) = queue(1000);
+        let sent = 5 * MAX_ENDS;
+        let far = Instant::now() + Duration::from_secs(3600);
+        std::thread::scope(|scope| {
+            let plugin = scope.spawn(|| (0..sent).for_each(|_| queue.end(SERIES)));
+            let (mut all, mut seen) = (Drained::default(), 0);
+            while seen <= sent - MAX_ENDS {
+                assert_eq!(queue.wait(far), Wake::HalfFull);
+                queue.drain(&mut all);
+                // A starved reader may let one through a second.
+                assert!(all.asides.len() <= MAX_ENDS + 10, "{}", all.asides.len());
+                seen += all.asides.len();
+            }
+            plugin.join().unwrap();
+            queue.drain(&mut all);
+            assert_eq!(seen + all.asides.len(), sent);
         });
     }
 

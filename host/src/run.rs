@@ -232,7 +232,11 @@ fn tell(books: &Snapshot, Books { raw, restarts, stalls }: Books) {
     );
 }
 
-/// The first SIGTERM or SIGINT arrives here; the second ends the process at once.
+/// A signal so soon after the first one is the same request: timeout(1), shells and supervisors signal a process and then
+/// its group.
+const SAME_REQUEST: Duration = Duration::from_millis(250);
+
+/// The first SIGTERM or SIGINT arrives here; another one, later than [`SAME_REQUEST`], ends the process at once.
 pub(crate) fn signals() -> std::io::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (sender, receiver) = bounded(1);
@@ -241,7 +245,8 @@ pub(crate) fn signals() -> std::io::Result<Receiver<i32>> {
         if let Some(signal) = forever.next() {
             let _ = sender.send(signal);
         }
-        if let Some(signal) = forever.next() {
+        let asked = Instant::now();
+        if let Some(signal) = forever.find(|_| asked.elapsed() > SAME_REQUEST) {
             tracing::error!(signal, "asked to stop a second time: ended at once, what was not delivered is lost");
             std::process::exit(WORKER_ENDED.into());
         }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::encode::Protocol;
 use crate::keep::Bounds;
+use monitor_plugin_api::Sample;
 use std::ops::ControlFlow;
 
 struct Stage {

@@ -213,7 +213,7 @@ fn names(all: &[String]) -> String {
 /// What an author can do so that no sample is dropped for this reason.
 fn to_do(reason: Reason) -> &'static str {
     match reason {
-        Reason::InvalidJson => "send a JSON dictionary or a list of them; NaN and Infinity are not JSON",
+        Reason::InvalidJson => "send a JSON dictionary or a list of them, as UTF-8",
         Reason::DocumentTooLarge => "send less at once",
         Reason::NotADictionary => "send a dictionary or a list of dictionaries (docs/records.md)",
         Reason::NoValue => "give each record a value, or a dictionary at least one component",
@@ -225,6 +225,10 @@ fn to_do(reason: Reason) -> &'static str {
         Reason::RepeatedLabel => "give each label once",
         Reason::LabelTooLong => "shorten the label, or raise MAX_LABEL_VALUE_BYTES",
         Reason::TooManyLabels => "send fewer labels",
+        Reason::InvalidHistogram => "mend what is told of it: counts, buckets and bounds have to agree",
+        Reason::InvalidExemplar => "give an exemplar a number and labels of at most 128 characters",
+        Reason::LoneExemplar => "send an exemplar with a sample of its series",
+        Reason::TooManyExemplars => "send fewer exemplars",
         Reason::TooManySeries => "look for a label whose value never comes again, or raise MAX_SERIES",
         Reason::InvalidHistogram => "count each bucket once, and as many in all as the histogram's count says",
         Reason::InvalidExemplar => "give an exemplar a number, and 128 characters of labels at most",

@@ -6,20 +6,19 @@
 //!
 //! Never: holds more than a batch and a bounded number of series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monitor_plugin_api::Sample;
 use monitor_proto::STALE_NAN;
 
 use super::facts::{OfSeries, Seen};
-use crate::batch::{Batcher, Limits, Pushed};
+use crate::batch::{Batcher, Limits};
+use crate::batching::Feed;
 use crate::encode::Protocol;
-use crate::histogram::Histogram;
 use crate::labels;
-use crate::ledger::{Ledger, Origin, Place, Reason};
-use crate::queue::{Aside, Drained, ProcessedQueue, Wake};
+use crate::ledger::{Ledger, Place, Reason};
+use crate::queue::{Drained, ProcessedQueue, Wake};
 use crate::receive::decode::{self, Request, decode};
 use crate::series::{SeriesId, SeriesTable, View};
 
@@ -43,7 +42,7 @@ pub(super) struct Tap {
     ledger: Arc<Ledger>,
     batcher: Batcher,
     /// Series that have ended, until the batch with their last sample is cut.
-    ended: Vec<SeriesId>,
+    ended: HashSet<SeriesId>,
     /// By place in the table, each with the generation that it is about.
     of_series: Vec<Option<(u32, OfSeries)>>,
     /// The batch in the making holds the first sample of a series.
@@ -68,7 +67,7 @@ impl Tap {
             table,
             ledger,
             batcher: Batcher::new(limits),
-            ended: Vec::new(),
+            ended: HashSet::new(),
             of_series: Vec::new(),
             has_new: false,
             markers: 0,
@@ -101,53 +100,6 @@ impl Tap {
         }
     }
 
-    fn take(&mut self, drained: &mut Drained, view: &View<'_>) {
-        let Drained { samples, asides } = drained;
-        let mut taken = 0;
-        for (before, aside) in asides.drain(..) {
-            samples[taken..before].iter().for_each(|sample| self.put(sample, view));
-            taken = before;
-            match aside {
-                Aside::Histogram(histogram) => self.put_histogram(histogram, view),
-                Aside::Exemplar(exemplar) => {
-                    if let Err(reason) = self.batcher.push_exemplar(exemplar) {
-                        self.ledger.discard_exemplars(reason, 1);
-                    }
-                }
-                Aside::End(series) => self.end(series, view),
-            }
-        }
-        samples[taken..].iter().for_each(|sample| self.put(sample, view));
-    }
-
-    fn put(&mut self, sample: &Sample, view: &View<'_>) {
-        let mut pushed = self.batcher.push(sample, view);
-        if pushed == Pushed::Full {
-            self.cut(view);
-            pushed = self.batcher.push(sample, view);
-        }
-        self.book(pushed, SeriesId::from_number(sample.series()), sample.timestamp_ms, view);
-    }
-
-    fn put_histogram(&mut self, histogram: Histogram, view: &View<'_>) {
-        let (series, timestamp_ms) = (histogram.series, histogram.timestamp_ms);
-        let pushed = self.batcher.push_histogram(histogram, view).or_else(|histogram| {
-            self.cut(view);
-            self.batcher.push_histogram(histogram, view)
-        });
-        self.book(pushed.unwrap_or(Pushed::Full), series, timestamp_ms, view);
-    }
-
-    fn book(&mut self, pushed: Pushed, series: SeriesId, timestamp_ms: i64, view: &View<'_>) {
-        match pushed {
-            Pushed::Dropped(reason) => self.dropped(reason, series, timestamp_ms, view),
-            Pushed::Taken | Pushed::Full => {
-                self.ledger.transfer(Place::Queued, Place::Batched, 1);
-                self.count(series, timestamp_ms);
-            }
-        }
-    }
-
     fn count(&mut self, id: SeriesId, moment: i64) {
         let index = id.index as usize;
         if index >= MAX_SERIES {
@@ -172,7 +124,7 @@ impl Tap {
             return;
         }
         self.note_busiest(&table.view());
-        for series in self.ended.drain(..) {
+        for series in self.ended.drain() {
             table.remove(series);
         }
     }
@@ -191,53 +143,6 @@ impl Tap {
             && let Some(labels) = view.labels(id)
         {
             self.seen.busiest = Some((shown(labels), of_series));
-        }
-    }
-
-    fn end(&mut self, series: SeriesId, view: &View<'_>) {
-        let mut pushed = self.batcher.end(series, view);
-        if pushed == Some(Pushed::Full) {
-            self.cut(view);
-            pushed = self.batcher.end(series, view);
-        }
-        if pushed == Some(Pushed::Taken) {
-            self.ledger.collect(Origin::Marker, Place::Batched, 1);
-            self.markers += 1;
-        }
-        view.expect_nothing(series);
-        self.ended.push(series);
-    }
-
-    fn dropped(&mut self, reason: Reason, series: SeriesId, timestamp_ms: i64, view: &View<'_>) {
-        self.ledger.discard(Place::Queued, reason, 1);
-        let key = (reason, series.to_number());
-        if let Some((_, samples)) = self.disorder.get_mut(&key) {
-            *samples += 1;
-        } else if self.disorder.len() < MAX_DISORDER {
-            let labels = view.labels(series);
-            let name = labels.map_or_else(|| "a series that has ended".to_owned(), shown);
-            let first = || format!("{name}: timestamp {timestamp_ms}");
-            self.seen.firsts.entry(reason).or_insert_with(first);
-            self.disorder.insert(key, (name, 1));
-        }
-    }
-
-    fn cut(&mut self, view: &View<'_>) {
-        // 2.0 says of each series what it is.
-        let (batch, duplicates) = self.batcher.cut(Protocol::V2, view);
-        self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
-        let Some(batch) = batch else { return };
-        self.ledger.deliver(Place::Batched, batch.samples);
-        self.ledger.deliver_exemplars(batch.exemplars);
-        let markers = std::mem::take(&mut self.markers);
-        self.seen.markers += markers;
-        self.seen.samples += batch.samples - markers;
-        if std::mem::take(&mut self.has_new) || Instant::now() >= self.next_read {
-            self.next_read = Instant::now() + CUT_EVERY;
-            match decode(decode::Protocol::V2, &batch.body) {
-                Ok(request) => self.note(request),
-                Err(error) => self.seen.unreadable = Some(error.to_string()),
-            }
         }
     }
 
@@ -264,6 +169,57 @@ impl Tap {
     }
 }
 
+impl Feed for Tap {
+    fn batcher(&mut self) -> &mut Batcher {
+        &mut self.batcher
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn batched(&mut self, series: SeriesId, timestamp_ms: i64) {
+        self.count(series, timestamp_ms);
+    }
+
+    fn dropped(&mut self, reason: Reason, series: SeriesId, timestamp_ms: i64, view: &View<'_>) {
+        let key = (reason, series.to_number());
+        if let Some((_, samples)) = self.disorder.get_mut(&key) {
+            *samples += 1;
+        } else if self.disorder.len() < MAX_DISORDER {
+            let labels = view.labels(series);
+            let name = labels.map_or_else(|| "a series that has ended".to_owned(), shown);
+            let first = || format!("{name}: timestamp {timestamp_ms}");
+            self.seen.firsts.entry(reason).or_insert_with(first);
+            self.disorder.insert(key, (name, 1));
+        }
+    }
+
+    fn ended(&mut self, series: SeriesId, is_marked: bool) {
+        self.markers += u64::from(is_marked);
+        self.ended.insert(series);
+    }
+
+    fn cut(&mut self, view: &View<'_>) {
+        // 2.0 says of each series what it is.
+        let (batch, duplicates) = self.batcher.cut(Protocol::V2, view);
+        self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
+        let Some(batch) = batch else { return };
+        self.ledger.deliver(Place::Batched, batch.samples);
+        self.ledger.deliver_exemplars(batch.exemplars);
+        let markers = std::mem::take(&mut self.markers);
+        self.seen.markers += markers;
+        self.seen.samples += batch.samples - markers;
+        if std::mem::take(&mut self.has_new) || Instant::now() >= self.next_read {
+            self.next_read = Instant::now() + CUT_EVERY;
+            match decode(decode::Protocol::V2, &batch.body) {
+                Ok(request) => self.note(request),
+                Err(error) => self.seen.unreadable = Some(error.to_string()),
+            }
+        }
+    }
+}
+
 fn shown(labels: &[u8]) -> String {
     let name = labels::display(labels);
     let name = name.strip_suffix("{}").unwrap_or(&name);
@@ -275,7 +231,9 @@ fn shown(labels: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::labels::LabelSet;
+    use crate::ledger::Origin;
     use crate::series::Metadata;
+    use monitor_plugin_api::Sample;
 
     const NOW: i64 = 1_760_000_000_000;
 

@@ -28,12 +28,22 @@ pub struct Disk {
     state: State,
     /// The run is under way: a spool that is opened now is marked as in use.
     has_begun: bool,
-    /// The batch that failed last, and how often.
-    attempts: (u64, u32),
+    /// The batch that failed last.
+    failed: Failed,
+    /// The next batch to be given out is the first of those that an earlier run left: it may have been in flight then.
+    is_inherited: bool,
     /// A failure to write was told, and no write has succeeded since.
     told_failing: bool,
     failure_limit: Limit,
     loss_limit: Limit,
+}
+
+/// What the spool does not keep of a batch: it is the oldest, so one is enough.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failed {
+    sequence: u64,
+    attempts: u32,
+    may_be_stored: bool,
 }
 
 #[derive(Debug)]
@@ -57,7 +67,8 @@ impl Disk {
             fsync,
             state: State::Closed { tried: Instant::now() },
             has_begun: false,
-            attempts: (0, 0),
+            failed: Failed::default(),
+            is_inherited: false,
             told_failing: false,
             failure_limit: Limit::default(),
             loss_limit: Limit::default(),
@@ -79,6 +90,7 @@ impl Disk {
         ledger.collect(Origin::Recovered, Place::Kept, recovered.waiting.samples);
         ledger.collect_exemplars(recovered.waiting.exemplars);
         tell(&self.dir, &recovered);
+        self.is_inherited = recovered.waiting.records > 0;
         let base_sequence = spool.last_sequence();
         self.state = State::Open { spool: Box::new(spool), base_sequence };
         if self.has_begun {
@@ -144,6 +156,9 @@ impl Disk {
             Ok(()) => {
                 // The record doesn't say it.
                 ledger.leave_out_starts(batch.left_out_starts);
+                if batch.attempts > 0 {
+                    self.remember(record.sequence, batch);
+                }
                 if std::mem::take(&mut self.told_failing) {
                     tracing::info!("the spool can be written again");
                 }
@@ -170,8 +185,9 @@ impl Disk {
         }
     }
 
-    fn batch(&self, record: Record) -> Batch {
-        let (failed, attempts) = self.attempts;
+    fn batch(&mut self, record: Record) -> Batch {
+        let unknown = Failed { may_be_stored: std::mem::take(&mut self.is_inherited), ..Failed::default() };
+        let known = if self.failed.sequence == record.sequence { self.failed } else { unknown };
         Batch {
             protocol: match record.protocol {
                 Protocol::V1 => encode::Protocol::V1,
@@ -184,16 +200,21 @@ impl Disk {
             left_out_starts: 0,
             time_range_ms: record.time_range_ms,
             sequence: record.sequence,
-            attempts: if failed == record.sequence { attempts } else { 0 },
+            attempts: known.attempts,
+            may_be_stored: known.may_be_stored,
         }
     }
 
     pub(super) fn put_back(&mut self, batch: &Batch, ledger: &Ledger) {
-        self.attempts = (batch.sequence, batch.attempts);
+        self.remember(batch.sequence, batch);
         if let State::Open { spool, .. } = &mut self.state {
             spool.put_back();
         }
         self.settle_losses(ledger);
+    }
+
+    fn remember(&mut self, sequence: u64, batch: &Batch) {
+        self.failed = Failed { sequence, attempts: batch.attempts, may_be_stored: batch.may_be_stored };
     }
 
     pub(super) fn remove(&mut self) {

@@ -9,12 +9,14 @@
 //! Never: lets a newer batch overtake an older one; waits for the receiver.
 
 mod disk;
+mod overflow;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::disk::Disk;
+pub use self::overflow::Overflow;
 use crate::batch::Batch;
 use crate::ledger::{Ledger, Place, Reason};
 
@@ -72,15 +74,6 @@ pub struct Kept {
     changed: Condvar,
     bounds: Bounds,
     ledger: Arc<Ledger>,
-}
-
-/// Samples and batches that the bounds pushed out of memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Overflow {
-    /// How many batches.
-    pub batches: u64,
-    /// How many samples they held.
-    pub samples: u64,
 }
 
 impl Kept {
@@ -237,8 +230,7 @@ impl Kept {
         while let Some(batch) = state.batches.pop_front() {
             self.ledger.discard(Place::Kept, Reason::Shutdown, batch.samples);
             self.ledger.discard_exemplars(Reason::Shutdown, batch.exemplars);
-            given_up.batches += 1;
-            given_up.samples += batch.samples;
+            given_up.add(Overflow::from(&batch));
         }
         state.bytes = 0;
         state.disk.iter().for_each(Disk::end);
@@ -292,8 +284,7 @@ impl Kept {
             state.bytes -= batch.body.len();
             self.ledger.discard(Place::Kept, Reason::RetryOverflow, batch.samples);
             self.ledger.discard_exemplars(Reason::RetryOverflow, batch.exemplars);
-            overflow.batches += 1;
-            overflow.samples += batch.samples;
+            overflow.add(Overflow::from(&batch));
         }
         overflow
     }
@@ -310,6 +301,8 @@ struct Unreadable;
 
 #[cfg(test)]
 mod hour;
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
@@ -334,9 +327,10 @@ mod tests {
             samples: sequence,
             exemplars: 0,
             left_out_starts: 0,
-            time_range_ms: (0, 0),
+            time_range_ms: (10 * sequence as i64, 10 * sequence as i64 + 9),
             sequence,
             attempts: 0,
+            may_be_stored: false,
         }
     }
 
@@ -362,8 +356,10 @@ mod tests {
     fn the_bounds_drop_the_oldest() {
         for (max_batches, max_bytes) in [(2, 1000), (100, 29)] {
             let (kept, ledger) = kept(max_batches, max_bytes);
-            let overflow = (1..=5).map(|n| kept.push(batch(&ledger, n)).samples).sum::<u64>();
-            assert_eq!((overflow, kept.waiting()), (1 + 2 + 3, (2, 9)));
+            let mut overflow = Overflow::default();
+            (1..=5).for_each(|n| overflow.add(kept.push(batch(&ledger, n))));
+            assert_eq!(overflow, Overflow { batches: 3, samples: 1 + 2 + 3, time_range_ms: Some((10, 39)) });
+            assert_eq!(kept.waiting(), (2, 9));
             let books = ledger.snapshot();
             assert_eq!((books.dropped(), books.pending()), (6, 9));
             assert_eq!(take(&kept), 4);
@@ -378,7 +374,7 @@ mod tests {
         let Taken::Batch(first) = kept.take(None) else { panic!() };
         kept.push(batch(&ledger, 2));
         kept.push(batch(&ledger, 3));
-        assert_eq!(kept.put_back(first), Overflow { batches: 1, samples: 1 });
+        assert_eq!(kept.put_back(first), Overflow { batches: 1, samples: 1, time_range_ms: Some((10, 19)) });
         assert_eq!((take(&kept), take(&kept)), (2, 3));
     }
 
@@ -419,7 +415,7 @@ mod tests {
         kept.push(batch(&ledger, 2));
         kept.finish_by(Instant::now());
         assert!(matches!(kept.take(Some(Instant::now() + Duration::from_secs(3600))), Taken::TimeIsUp));
-        assert_eq!(kept.give_up(), Overflow { batches: 1, samples: 2 });
+        assert_eq!(kept.give_up(), Overflow { batches: 1, samples: 2, time_range_ms: Some((20, 29)) });
         assert_eq!(ledger.snapshot().reasons(), "shutdown=2");
     }
 }

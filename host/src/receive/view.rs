@@ -77,7 +77,13 @@ fn number(value: f64) -> String {
         return special(value).into();
     }
     let plain = format!("{value}");
-    if plain.len() <= 15 { plain } else { format!("{value:.7e}") }
+    if plain.len() <= 15 {
+        return plain;
+    }
+    let exponential = format!("{value:.7e}");
+    // Where the digits end soon, they need no exponent.
+    let rounded = exponential.parse().map_or_else(|_| String::new(), |value: f64| value.to_string());
+    if (1..=15).contains(&rounded.len()) { rounded } else { exponential }
 }
 
 fn duration(ms: i64) -> String {
@@ -123,6 +129,8 @@ mod tests {
         for value in [0.0, 1.0 / 3.0, -1.0 / 3.0, 1e300, -f64::MIN_POSITIVE, 123_456_789_012_345_680.0, f64::NAN] {
             assert!(number(value).len() <= 15, "{}", number(value));
         }
+        assert_eq!([23.990000000000002, 1.0 / 3.0].map(number), ["23.99", "0.33333333"]);
+        assert_eq!(number(1e300 / 3.0), "3.3333333e299");
         let mut text = String::new();
         row(&mut text, &Key { metric: "x".repeat(9999), labels: vec![] }, &Entry::default(), 0);
         assert!(text.chars().count() < 250 && text.ends_with("…\n"));

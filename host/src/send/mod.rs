@@ -6,6 +6,7 @@
 //!
 //! Never: changes a batch; logs what stands in the URL beside host and path; reads more than a bounded part of an answer.
 
+mod hints;
 mod http;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -27,16 +28,6 @@ use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::{self, Answer, Choice, Current, Negotiation, Written};
 use crate::retry::{self, Backoff, CatchUp, Verdict};
-
-/// A Prometheus without an out-of-order window refuses what is so far behind its newest sample.
-const LATE_MS: i64 = 3_600_000;
-const LATE_HINT: &str = "a Prometheus refuses samples that are an hour behind its newest one, \
-    unless its out_of_order_time_window is longer";
-
-/// Failures say nothing for sure about the version.
-const FAILURES_HINT: &str = "three failures (5xx, 429, a timeout, a broken connection and the like) before 2.0 was confirmed \
-    count as not knowing it: a receiver that was only starting or out of order gets 2.0 again after the next start, \
-    or always with REMOTE_WRITE_PROTOCOL=2.0";
 
 /// Where batches go, and how long an answer may take.
 #[derive(Clone, Debug)]
@@ -213,7 +204,7 @@ impl Sender {
     }
 
     /// Books the outcome.
-    fn settle(&mut self, batch: Batch, outcome: Outcome) -> Next {
+    fn settle(&mut self, mut batch: Batch, outcome: Outcome) -> Next {
         let (answer, asked, why) = match outcome {
             Outcome::TimeIsUp => {
                 let lost = self.kept.abandon(&batch);
@@ -229,6 +220,8 @@ impl Sender {
                 (Answer::Status(status.as_u16(), written), asked, format!("HTTP {status}: {words}"))
             }
         };
+        // A proxy says by these that it got no answer.
+        batch.may_be_stored |= matches!(answer, Answer::Broken | Answer::Status(502 | 504, _));
         let not_understood = match self.negotiation.answered(batch.protocol, answer) {
             negotiate::Verdict::AgainAsV1 => {
                 self.protocol.set(Protocol::V1);
@@ -236,7 +229,7 @@ impl Sender {
                 tracing::info!(
                     url = %self.target.shown_url,
                     answer = why,
-                    hint = (!was_said).then_some(FAILURES_HINT),
+                    hint = (!was_said).then_some(hints::FAILURES),
                     "the receiver does not confirm remote write 2.0: it gets 1.0 until this program starts again"
                 );
                 if was_said {
@@ -349,15 +342,13 @@ impl Sender {
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
-        // The receiver's words are shown, not interpreted: what they may mean follows from the samples' age.
-        let is_late = now_ms().saturating_sub(from_ms) > LATE_MS;
         tracing::error!(
             reason = %Reason::Refused,
             samples = lost,
             written,
             from_ms,
             to_ms,
-            hint = is_late.then_some(LATE_HINT),
+            hint = hints::of_refusal(batch, now_ms()),
             url = %self.target.shown_url,
             "the receiver refused a batch for good, its samples are lost: {why}"
         );
@@ -384,6 +375,8 @@ impl Sender {
             tracing::warn!(
                 reason = %Reason::RetryOverflow,
                 samples = overflow.samples,
+                from_ms = overflow.from_ms(),
+                to_ms = overflow.to_ms(),
                 "a batch that could not be delivered was dropped: MAX_RETRY_BATCHES or MAX_RETRY_BYTES is reached"
             );
         }

@@ -171,6 +171,7 @@ fn a_user_and_a_password_arrive() {
     let heard = front.wait(|_| true);
     assert_eq!(heard.all("authorization"), [format!("Basic {encoded}")]);
     end(&by_variables, &[password, encoded]);
+    assert!(!by_variables.log_text().contains("unencrypted"), "nobody else hears it");
 
     let by_url = host(&front.url("http://me:pass%2Dword@localhost")).spawn();
     let heard = front.wait_after(front.count(), |_| true);

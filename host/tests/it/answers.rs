@@ -51,6 +51,30 @@ fn a_refused_batch_is_told_counted_and_never_repeated() {
         assert!(message.contains(words) && message.contains(&format!("HTTP {status}")), "{}", line.text);
         assert!(message.contains("http://elsewhere.test/write") == (status == 301), "{}", line.text);
         assert_eq!((line.field("reason"), line.json["samples"].as_u64()), ("refused", Some(samples)));
+        assert!(line.json["hint"].is_null(), "{}", line.text);
+    }
+}
+
+#[test]
+fn a_refusal_after_a_lost_answer_says_that_it_may_have_been_stored() {
+    for (lost, is_hinted) in
+        [(json!({"drop": true}), true), (json!({"status": 502}), true), (json!({"status": 503}), false)]
+    {
+        let sink = Sink::start();
+        let mut lost_once = lost.clone();
+        lost_once["count"] = 1.into();
+        let refused = json!({"status": 400, "body": "out of order sample", "count": 1});
+        sink.answer(json!([{"count": 1}, lost_once, refused, {"count": 1}, refused]));
+        let running = host(sink.url()).spawn();
+        sink.wait_requests(6, LONG);
+        let ledger = stop(&running);
+        let requests = sink.requests();
+        assert_eq!((requests[1].samples, requests[2].attempt), (requests[2].samples, Some(1)), "{requests:?}");
+        assert_eq!(ledger.dropped_as("refused"), requests[2].samples + requests[4].samples);
+        let hints: Vec<_> = lines(&running, "ERROR").iter().map(|line| line.json["hint"].to_string()).collect();
+        assert_eq!(hints[0].contains("an earlier attempt may have been stored"), is_hinted, "{lost}: {hints:?}");
+        // It is about that batch alone.
+        assert_eq!(hints[1], "null");
     }
 }
 

@@ -1,5 +1,6 @@
 //! SIGTERM and SIGINT: everything is delivered, or counted, in time.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -43,6 +44,18 @@ fn sigterm_in_mid_interval_delivers_what_was_sampled() {
 #[test]
 fn sigint_in_mid_interval_delivers_what_was_sampled() {
     what_was_sampled_arrives(SIGINT);
+}
+
+#[test]
+fn a_request_to_stop_that_is_sent_twice_is_one() {
+    // As timeout(1) sends it: to the process, and to its group.
+    let sink = Sink::start();
+    let running = host(sink.url()).spawn();
+    sink.wait_requests(1, LONG);
+    running.signal(SIGTERM);
+    running.signal(SIGINT);
+    assert_eq!(running.wait(LONG).code(), Some(0), "{}", running.log_text());
+    assert_all_arrived(&running, &sink);
 }
 
 #[test]
@@ -95,6 +108,8 @@ fn a_second_signal_ends_it_at_once() {
         running.signal(signals[0]);
         wait_for_text(&running, "asked to stop");
         assert_eq!(running.ended(), None);
+        // Nothing but time tells a second request from the first one, sent twice.
+        thread::sleep(Duration::from_millis(500));
         let (code, took) = end(&running, signals[1]);
         assert_eq!(code, Some(1), "{}", running.log_text());
         assert!(took < SLACK, "{took:?}");

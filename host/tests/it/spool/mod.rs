@@ -10,6 +10,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use signal_hook::consts::SIGTERM;
 use tempfile::TempDir;
 
@@ -96,6 +97,20 @@ fn what_a_stopped_run_left_goes_first() {
     assert_eq!(numbers, expected);
     assert_eq!(sink.violations(), []);
     assert_eq!(lines(&running, "WARNING").len() + lines(&running, "ERROR").len(), 0, "{}", running.log_text());
+}
+
+#[test]
+fn a_refusal_of_what_was_in_flight_when_a_run_ended_says_so() {
+    let dir = folder();
+    leave(dir.path());
+    let sink = Sink::start();
+    sink.answer(json!([{"status": 503, "count": 1}, {"status": 400, "body": "out of order sample", "count": 2}]));
+    let running = spooling(sink.url(), dir.path()).spawn();
+    sink.wait_requests(4, LONG);
+    stop(&running);
+    // Only the oldest can have been under way.
+    let hints: Vec<_> = lines(&running, "ERROR").iter().map(|line| line.json["hint"].to_string()).collect();
+    assert!(hints[0].contains("an earlier attempt may have been stored") && hints[1] == "null", "{hints:?}");
 }
 
 #[test]

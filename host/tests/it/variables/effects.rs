@@ -236,7 +236,14 @@ fn no_more_batches_wait() {
         let host = host.env("MAX_RETRY_BATCHES", bound.to_string()).spawn();
         host.wait_for_log(is_overflow, SOON);
         let ledger = stop(&host);
-        assert!(ledger.dropped_as("retry_overflow") > 0, "{ledger:?}");
+        // Who misses samples finds all of them in the log, with their moments.
+        let told: Vec<_> = host.log().into_iter().filter(is_overflow).collect();
+        let told_samples: u64 = told.iter().filter_map(|line| line.json["samples"].as_u64()).sum();
+        assert!(told_samples > 0 && told_samples == ledger.dropped_as("retry_overflow"), "{told_samples} {ledger:?}");
+        for line in &told {
+            let [from, to] = ["from_ms", "to_ms"].map(|name| line.json[name].as_i64().expect("a moment"));
+            assert!(0 < from && from <= to, "{}", line.text);
+        }
         let waited = last(&host, "given up").json["batches"].as_u64();
         // One may be in a request at that moment.
         assert!(waited >= Some(bound - 1) && waited <= Some(bound), "{bound}: {waited:?}");
