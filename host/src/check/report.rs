@@ -51,6 +51,12 @@ pub(super) struct Subject<'a> {
     pub(super) manifest: Option<Manifest>,
 }
 
+impl Subject<'_> {
+    fn panics_abort(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.panic == "abort")
+    }
+}
+
 /// The whole report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report<'a> {
@@ -73,6 +79,8 @@ pub(super) struct Plugin {
     pub(super) api: String,
     pub(super) rustc: String,
     pub(super) target: String,
+    /// `unwind` or `abort`.
+    pub(super) panic: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -203,7 +211,8 @@ impl<'a> Report<'a> {
     /// The report on a plugin that ran.
     pub(super) fn of_run(subject: &Subject<'_>, facts: &'a Facts) -> Self {
         let problems = findings::problems(facts);
-        let hints = findings::hints(facts, subject.scrape_interval, subject.is_dummy);
+        let mut hints = findings::hints(facts, subject.scrape_interval, subject.is_dummy);
+        hints.extend(subject.panics_abort().then(findings::panics_abort));
         let verdict = if problems.is_empty() { Verdict::Ok } else { Verdict::Problems };
         Report { run: Some(run(subject, facts)), problems, hints, ..Report::new(subject, verdict) }
     }
@@ -218,6 +227,9 @@ impl<'a> Report<'a> {
                 problems: vec![findings::hung(what, START_TIMEOUT)],
                 ..Report::new(subject, Verdict::Problems)
             },
+            NotRun::Died(end) => {
+                Report { problems: vec![findings::died(end)], ..Report::new(subject, Verdict::Problems) }
+            }
             NotRun::System(error) => {
                 Report { problems: vec![findings::system(error)], ..Report::new(subject, Verdict::Problems) }
             }
@@ -225,12 +237,13 @@ impl<'a> Report<'a> {
     }
 
     fn new(subject: &Subject<'_>, verdict: Verdict) -> Self {
-        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target, .. }| Plugin {
+        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target, panic }| Plugin {
             name,
             version,
             api,
             rustc,
             target,
+            panic: Some(panic).filter(|panic| !panic.is_empty()),
         });
         Report {
             verdict,
