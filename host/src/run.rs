@@ -32,6 +32,9 @@ const NO_PLUGIN: u8 = 3;
 /// How long after `process_data` the end of `get_power` that caused it may be told: both are on their way already.
 const CAUSE_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// Signals that come together are one: nobody asks twice so fast.
+const SIGNAL_ECHO: Duration = Duration::from_millis(100);
+
 /// Runs until a signal or a worker ends it.
 pub fn run(config: &Config) -> ExitCode {
     log_panics();
@@ -232,16 +235,17 @@ fn tell(books: &Snapshot, Books { raw, restarts, stalls }: Books) {
     );
 }
 
-/// The first SIGTERM or SIGINT arrives here; the second ends the process at once.
+/// The first SIGTERM or SIGINT arrives here; the second ends the process at once. One right behind the first is no second
+/// wish: `timeout`, and many a supervisor, tell the process and then its whole group.
 pub(crate) fn signals() -> std::io::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (sender, receiver) = bounded(1);
     let wait = move || {
         let mut forever = signals.forever();
-        if let Some(signal) = forever.next() {
-            let _ = sender.send(signal);
-        }
-        if let Some(signal) = forever.next() {
+        let Some(signal) = forever.next() else { return };
+        let first = Instant::now();
+        let _ = sender.send(signal);
+        if let Some(signal) = forever.find(|_| first.elapsed() > SIGNAL_ECHO) {
             tracing::error!(signal, "asked to stop a second time: ended at once, what was not delivered is lost");
             std::process::exit(WORKER_ENDED.into());
         }

@@ -86,7 +86,9 @@ pub(super) fn problems(facts: &Facts) -> Vec<Finding> {
              that of the one that started it",
         ));
     }
-    if facts.books.collected() == 0 {
+    // One that has failed, or ended, was heard of above.
+    let lasted = |worker: &Worker| matches!(worker, Worker::Stopped(_) | Worker::Late(_));
+    if facts.books.collected() == 0 && lasted(&facts.get_power) && lasted(&facts.process_data) {
         all.push(finding(
             "nothing_sent",
             format!("nothing was sent in {}", seconds(facts.ran)),
@@ -126,7 +128,8 @@ pub(super) fn problems(facts: &Facts) -> Vec<Finding> {
         ));
     }
     let left = facts.raw.sent.saturating_sub(facts.raw.received);
-    if well && left > 0 {
+    // Behind a get_power that goes on, process_data was asked to leave.
+    if well && left > 0 && !matches!(facts.get_power, Worker::Late(_)) {
         all.push(finding(
             "readings_left",
             format!("{} were left in the raw queue", count(left, "reading")),
@@ -153,7 +156,7 @@ fn of_worker(name: &str, worker: &Worker) -> Option<Finding> {
         Worker::Failed(why) => finding(
             "failed",
             format!("{name} failed, which ends a run: {why}"),
-            "return an error only for what can't pass",
+            "mend what it says; return an error only for what can't pass",
         ),
         Worker::Panicked(why) => finding(
             "panicked",
