@@ -13,7 +13,7 @@ use super::facts::{Dropped, Facts, Worker};
 use super::findings::{self, Finding};
 use super::run::{NotRun, START_TIMEOUT};
 use crate::ledger::Reason;
-use crate::receive::decode::Sample;
+use crate::receive::decode::Reading;
 use crate::receive::lines::{Number, Object};
 use crate::receive::table::Key;
 
@@ -150,9 +150,12 @@ pub(super) struct Example<'a> {
     labels: Labels<'a>,
     #[serde(serialize_with = "number")]
     value: f64,
+    /// Of a native histogram; its value is the sum.
+    #[serde(serialize_with = "count")]
+    count: Option<f64>,
     timestamp_ms: i64,
     #[serde(skip)]
-    pub(super) of: (&'a Key, &'a Sample),
+    pub(super) of: (&'a Key, &'a Reading),
 }
 
 #[derive(Debug, Serialize)]
@@ -198,6 +201,10 @@ impl Serialize for Labels<'_> {
 
 fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     Number(*value).serialize(serializer)
+}
+
+fn count<S: Serializer>(count: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    count.map(Number).serialize(serializer)
 }
 
 fn reason<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
@@ -301,12 +308,14 @@ fn run<'a>(subject: &Subject<'_>, facts: &'a Facts) -> Run<'a> {
             .collect(),
         examples: examples
             .take(MAX_EXAMPLES)
-            .map(|(key, sample)| Example {
-                metric: &key.metric,
-                labels: Labels(&key.labels),
-                value: sample.value,
-                timestamp_ms: sample.timestamp_ms,
-                of: (key, sample),
+            .map(|(key, reading)| {
+                let (timestamp_ms, value) = reading.point();
+                let count = match reading {
+                    Reading::Sample(_) => None,
+                    Reading::Histogram(histogram) => Some(histogram.count),
+                };
+                let of = (key, reading);
+                Example { metric: &key.metric, labels: Labels(&key.labels), value, count, timestamp_ms, of }
             })
             .collect(),
         dropped: dropped.map(|&(reason, samples)| DroppedSamples { reason, samples, first: first(reason) }).collect(),

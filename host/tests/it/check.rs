@@ -136,8 +136,22 @@ fn exemplars_and_histograms_that_nobody_takes_are_told() {
     let report = report(of_fault(&[("FAULT_FORM", "invalid")]), 1);
     assert_eq!(kinds(&report["problems"]), ["dropped", "dropped_exemplars", "dropped_exemplars"], "{report:#}");
     let what = |i: usize| report["problems"][i]["what"].as_str().unwrap_or_default();
-    assert!(what(0).contains("invalid_histogram; the first: a histogram can't be sent: its count"), "{report:#}");
-    assert!(what(1).contains("invalid_exemplar; the first: ") && what(2).contains("lone_exemplar"), "{report:#}");
+    assert!(
+        what(0).contains("invalid_histogram; the first: fault_histogram{counts=\"integer\"}: its count"),
+        "{report:#}"
+    );
+    assert!(
+        what(1).contains("invalid_exemplar; the first: fault_number{series=\"0\"}: its labels")
+            && what(2).contains("lone_exemplar"),
+        "{report:#}"
+    );
+
+    let report = self::report(of_fault(&[("FAULT_FORM", "histograms")]), 0);
+    let example = &report["run"]["examples"][0];
+    assert_eq!(
+        (&example["metric"], &example["count"], &example["value"]),
+        (&"fault_histogram".into(), &6.0.into(), &10.0.into())
+    );
 }
 
 /// Each ends the process in which it runs, some of them as if all were well.
