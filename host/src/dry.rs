@@ -72,8 +72,8 @@ impl<W: Write> Printer<W> {
         let request = decode(Protocol::from(batch.protocol), &batch.body)?;
         for series in &request.series {
             let key = series.key();
-            for sample in &series.samples {
-                writeln!(self.out, "{}", Text(&key, sample))?;
+            for reading in series.readings() {
+                writeln!(self.out, "{}", Text(&key, &reading))?;
             }
         }
         self.out.flush()?;

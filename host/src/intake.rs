@@ -174,7 +174,8 @@ impl Intake {
         exemplars: &[AbiExemplar<'_>],
         timeout: Duration,
     ) -> Result<(), Refused> {
-        let rare::Judged { asides, rejected, rejected_exemplars } = rare::judge(samples, histograms, exemplars);
+        let rare::Judged { asides, rejected, rejected_exemplars } =
+            rare::judge(samples, histograms, exemplars, &self.table);
         let extras =
             Extras { asides, rejected: rejected.counts.clone(), rejected_exemplars: rejected_exemplars.counts.clone() };
         let taken = self.enqueue(samples.len() + histograms.len(), || self.queue.send_with(samples, extras, timeout));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use monitor_plugin_api::abi::RawQueueStats;
 
 use crate::ledger::{Reason, Snapshot};
-use crate::receive::decode::{Metadata, Sample};
+use crate::receive::decode::{Metadata, Reading};
 use crate::receive::table::Key;
 
 /// All that is known of a plugin that was run.
@@ -91,7 +91,7 @@ pub(super) struct Seen {
     /// By metric, read from the bytes that a receiver would have got.
     pub(super) metadata: BTreeMap<String, Option<Metadata>>,
     /// The first samples of some series, read from the same bytes.
-    pub(super) examples: Vec<(Key, Vec<Sample>)>,
+    pub(super) examples: Vec<(Key, Vec<Reading>)>,
     /// Samples that were dropped because of their order, by reason and series.
     pub(super) disorder: Vec<(Reason, String, u64)>,
     /// For each reason that the batch drops a sample, what was wrong with the first.

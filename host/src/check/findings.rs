@@ -3,10 +3,13 @@
 //! Enters: [`Facts`] and the settings that they were measured under. Leaves: problems, each of which fails the check, and
 //! hints, which do not.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use serde::Serialize;
+use signal_hook::consts::signal::{SIGABRT, SIGKILL};
 
+use super::apart::End;
 use super::facts::{Dropped, Facts, Worker};
 use super::text::{count, seconds};
 use crate::ledger::Reason;
@@ -38,9 +41,28 @@ pub(super) fn hung(what: &str, limit: Duration) -> Finding {
     finding("hung_at_start", format!("{what} has not returned within {limit}"), todo)
 }
 
-/// The machine gave no thread.
+/// A plugin that took its process with it.
+pub(super) fn died(end: &End) -> Finding {
+    let todo = match end.status.signal() {
+        _ if end.late => "let no destructor or exit handler of a library wait for something",
+        None => "call no exit, and let no library do so: return an error; what waits in memory would be lost",
+        Some(SIGABRT) => {
+            "read what it wrote last, above: a failed assertion of a C library, a stack that is too deep, \
+                          or a panic with panic = \"abort\""
+        }
+        Some(SIGKILL) => "look at the memory that it takes, and at the bounds of this user or container",
+        Some(_) => "look at its unsafe code and at the C libraries that it calls; a debugger shows where it was",
+    };
+    finding("crashed", format!("the plugin's process {}", end.words()), todo)
+}
+
+/// The machine gave no thread, or no process.
 pub(super) fn system(error: &std::io::Error) -> Finding {
-    finding("no_thread", format!("a thread can't be started: {error}"), "look at the limits of this user or container")
+    finding(
+        "no_thread",
+        format!("no thread or process can be started: {error}"),
+        "look at the limits of this user or container",
+    )
 }
 
 /// What fails the check.
@@ -64,7 +86,9 @@ pub(super) fn problems(facts: &Facts) -> Vec<Finding> {
              that of the one that started it",
         ));
     }
-    if facts.books.collected() == 0 {
+    // One that has failed, or ended, was heard of above.
+    let lasted = |worker: &Worker| matches!(worker, Worker::Stopped(_) | Worker::Late(_));
+    if facts.books.collected() == 0 && lasted(&facts.get_power) && lasted(&facts.process_data) {
         all.push(finding(
             "nothing_sent",
             format!("nothing was sent in {}", seconds(facts.ran)),
@@ -77,6 +101,11 @@ pub(super) fn problems(facts: &Facts) -> Vec<Finding> {
         let first = first.map(|first| format!("; the first: {first}")).unwrap_or_default();
         let what = format!("{} can't be used: {reason}{first}", count(samples, "sample"));
         all.push(finding("dropped", what, to_do(reason)));
+    }
+    for &(reason, exemplars) in facts.books.exemplars.dropped.iter().filter(|(_, exemplars)| *exemplars > 0) {
+        let first = facts.firsts.get(&reason).map(|first| format!("; the first: {first}")).unwrap_or_default();
+        let what = format!("{} can't be used: {reason}{first}", count(exemplars, "exemplar"));
+        all.push(finding("dropped_exemplars", what, to_do(reason)));
     }
     if facts.books.refused_sends > 0 {
         all.push(finding(
@@ -99,7 +128,8 @@ pub(super) fn problems(facts: &Facts) -> Vec<Finding> {
         ));
     }
     let left = facts.raw.sent.saturating_sub(facts.raw.received);
-    if well && left > 0 {
+    // Behind a get_power that goes on, process_data was asked to leave.
+    if well && left > 0 && !matches!(facts.get_power, Worker::Late(_)) {
         all.push(finding(
             "readings_left",
             format!("{} were left in the raw queue", count(left, "reading")),
@@ -126,7 +156,7 @@ fn of_worker(name: &str, worker: &Worker) -> Option<Finding> {
         Worker::Failed(why) => finding(
             "failed",
             format!("{name} failed, which ends a run: {why}"),
-            "return an error only for what can't pass",
+            "mend what it says; return an error only for what can't pass",
         ),
         Worker::Panicked(why) => finding(
             "panicked",
@@ -171,6 +201,12 @@ pub(super) fn hints(facts: &Facts, scrape_interval: Duration, is_dummy: bool) ->
     }
     all.extend(metadata(facts));
     all
+}
+
+/// A plugin whose panics nobody can catch.
+pub(super) fn panics_abort() -> Finding {
+    let todo = "leave out panic = \"abort\" in [profile.release], unless that is meant";
+    finding("panic_abort", "a panic in it would end the host at once, and what waits in memory be lost", todo)
 }
 
 fn interval(facts: &Facts, wanted: Duration) -> Option<Finding> {
@@ -225,15 +261,11 @@ fn to_do(reason: Reason) -> &'static str {
         Reason::RepeatedLabel => "give each label once",
         Reason::LabelTooLong => "shorten the label, or raise MAX_LABEL_VALUE_BYTES",
         Reason::TooManyLabels => "send fewer labels",
-        Reason::InvalidHistogram => "mend what is told of it: counts, buckets and bounds have to agree",
-        Reason::InvalidExemplar => "give an exemplar a number and labels of at most 128 characters",
-        Reason::LoneExemplar => "send an exemplar with a sample of its series",
-        Reason::TooManyExemplars => "send fewer exemplars",
+        Reason::InvalidHistogram => "count with Histogram, or see to it that count, buckets and bounds agree",
+        Reason::InvalidExemplar => "give an exemplar a number, and labels of 128 characters at most",
+        Reason::LoneExemplar => "send an exemplar with a sample of its series: WithExemplars(&samples, &exemplars)",
+        Reason::TooManyExemplars => "send an exemplar with few of the samples",
         Reason::TooManySeries => "look for a label whose value never comes again, or raise MAX_SERIES",
-        Reason::InvalidHistogram => "count each bucket once, and as many in all as the histogram's count says",
-        Reason::InvalidExemplar => "give an exemplar a number, and 128 characters of labels at most",
-        Reason::LoneExemplar => "send an exemplar together with a sample of its series",
-        Reason::TooManyExemplars => "send an exemplar with a few samples, not with each",
         Reason::UnknownSeries => "keep the series' handle as long as samples of it are sent",
         Reason::Duplicate => "one sample a series and millisecond: tell two apart by a label, or read less often",
         Reason::OutOfOrder => "send each series in the order of its timestamps, or set ALLOW_OUT_OF_ORDER=1",

@@ -4,9 +4,12 @@
 //! or as JSON, and the exit status: 0 all is well, 1 something is wrong, 2 the command line or a setting is, 3 the plugin
 //! can't be loaded.
 //!
+//! The plugin runs in a child, the same program once more, whose report is passed on (`apart`).
+//!
 //! Never: opens a socket, writes a file, needs a privilege; heeds a setting that says where samples go.
 
 // A plugin passes these.
+mod apart;
 mod run;
 mod tap;
 mod threads;
@@ -25,11 +28,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use crossbeam_channel::Receiver;
 
+use self::apart::Teller;
 use self::report::{Report, Subject};
 use self::run::NotRun;
 use self::text::People;
 use crate::config::{self, Config, Mistakes, Var, plugin_path, vars};
+use crate::plugin;
 
 /// Something is wrong.
 const PROBLEMS: u8 = 1;
@@ -73,6 +79,7 @@ pub fn command() -> Command {
                 .help("How long it runs, from 0.1 to 3600; Ctrl-C ends it sooner"),
         )
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the report as one JSON document"))
+        .arg(Arg::new(apart::FLAG).long(apart::FLAG).value_parser(value_parser!(i32)).hide(true))
         .args(config::flags(FLAGS))
 }
 
@@ -93,6 +100,8 @@ pub struct Options {
     pub length: Duration,
     /// JSON rather than text.
     pub json: bool,
+    /// The process that started this one to run the plugin; none for the one that a user starts.
+    pub child_of: Option<i32>,
 }
 
 /// What the arguments and the environment mean.
@@ -105,7 +114,8 @@ pub fn options(flags: &ArgMatches, env: impl Fn(&str) -> Option<OsString>) -> Re
     let path = flags.get_one::<OsString>("path").filter(|path| !path.is_empty());
     config.monitor_impl_path = path.map(PathBuf::from).or(config.monitor_impl_path);
     let length = flags.get_one("seconds").copied().unwrap_or(Duration::from_secs(3));
-    Ok(Options { config, length, json: flags.get_flag("json") })
+    let child_of = flags.get_one(apart::FLAG).copied();
+    Ok(Options { config, length, json: flags.get_flag("json"), child_of })
 }
 
 /// Checks a plugin and prints the report.
@@ -121,15 +131,46 @@ pub fn run(options: &Options) -> ExitCode {
     let config = &options.config;
     let exe = std::env::current_exe().unwrap_or_default();
     let chosen = plugin_path(config.monitor_impl_path.clone(), exe.parent().unwrap_or(Path::new(".")), Path::is_file);
-    let mut subject = Subject {
+    let subject = Subject {
         path: &chosen.path,
         is_dummy: chosen.is_dummy,
         scrape_interval: config.scrape_interval,
         manifest: None,
     };
+    let done = match options.child_of {
+        Some(parent) => Teller::claim(parent).and_then(|teller| measured(options, subject, &signals, &teller)),
+        None => watched(options, subject, &signals),
+    };
+    done.unwrap_or_else(|error| {
+        tracing::error!("the report can't be given: {error}");
+        PROBLEMS
+    })
+    .into()
+}
+
+/// In the parent: the child's report is printed, or how it died. Returns the exit status.
+fn watched(options: &Options, mut subject: Subject<'_>, signals: &Receiver<i32>) -> io::Result<u8> {
+    let why = match apart::watch(signals) {
+        Ok(end) => match end.sound_report() {
+            Some((report, status)) => return print(report).map(|()| status),
+            None => NotRun::Died(end),
+        },
+        Err(error) => NotRun::System(error),
+    };
+    // Read from its file: the library is never opened here.
+    subject.manifest = plugin::inspect(subject.path).ok();
+    let report = Report::of_none(&subject, &why);
+    print(render(&report, options.json)?.as_bytes())?;
+    Ok(report.exit_status)
+}
+
+/// In the child: runs the plugin and tells the parent. Returns the exit status.
+fn measured(options: &Options, mut subject: Subject<'_>, signals: &Receiver<i32>, teller: &Teller) -> io::Result<u8> {
+    teller.stage("while the library was opened");
     let measured = run::open(subject.path).and_then(|library| {
         subject.manifest = Some(library.manifest.clone());
-        run::measure(library, &chosen.path, config, options.length, &signals)
+        let stage = |what: &str| teller.stage(what);
+        run::measure(library, subject.path, &options.config, options.length, signals, stage)
     });
     let report = match &measured {
         Ok(facts) => Report::of_run(&subject, facts),
@@ -142,19 +183,19 @@ pub fn run(options: &Options) -> ExitCode {
             Report::of_none(&subject, why)
         }
     };
-    match print(&report, options.json) {
-        // Whoever has seen enough still gets the status.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            tracing::error!("standard output can't be written: {error}");
-            PROBLEMS.into()
-        }
-        _ => report.exit_status.into(),
-    }
+    teller.report(&render(&report, options.json)?, report.exit_status)?;
+    Ok(report.exit_status)
 }
 
-fn print(report: &Report<'_>, json: bool) -> io::Result<()> {
-    let text = if json { serde_json::to_string_pretty(report)? + "\n" } else { People(report).to_string() };
+fn render(report: &Report<'_>, json: bool) -> io::Result<String> {
+    Ok(if json { serde_json::to_string_pretty(report)? + "\n" } else { People(report).to_string() })
+}
+
+fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    match out.write_all(text).and_then(|()| out.flush()) {
+        // Whoever has seen enough still gets the status.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }

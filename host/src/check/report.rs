@@ -13,7 +13,7 @@ use super::facts::{Dropped, Facts, Worker};
 use super::findings::{self, Finding};
 use super::run::{NotRun, START_TIMEOUT};
 use crate::ledger::Reason;
-use crate::receive::decode::Sample;
+use crate::receive::decode::Reading;
 use crate::receive::lines::{Number, Object};
 use crate::receive::table::Key;
 
@@ -51,6 +51,12 @@ pub(super) struct Subject<'a> {
     pub(super) manifest: Option<Manifest>,
 }
 
+impl Subject<'_> {
+    fn panics_abort(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.panic == "abort")
+    }
+}
+
 /// The whole report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report<'a> {
@@ -73,6 +79,8 @@ pub(super) struct Plugin {
     pub(super) api: String,
     pub(super) rustc: String,
     pub(super) target: String,
+    /// `unwind` or `abort`.
+    pub(super) panic: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,9 +150,12 @@ pub(super) struct Example<'a> {
     labels: Labels<'a>,
     #[serde(serialize_with = "number")]
     value: f64,
+    /// Of a native histogram; its value is the sum.
+    #[serde(serialize_with = "count")]
+    count: Option<f64>,
     timestamp_ms: i64,
     #[serde(skip)]
-    pub(super) of: (&'a Key, &'a Sample),
+    pub(super) of: (&'a Key, &'a Reading),
 }
 
 #[derive(Debug, Serialize)]
@@ -192,6 +203,10 @@ fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> 
     Number(*value).serialize(serializer)
 }
 
+fn count<S: Serializer>(count: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    count.map(Number).serialize(serializer)
+}
+
 fn reason<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(reason.name())
 }
@@ -203,7 +218,8 @@ impl<'a> Report<'a> {
     /// The report on a plugin that ran.
     pub(super) fn of_run(subject: &Subject<'_>, facts: &'a Facts) -> Self {
         let problems = findings::problems(facts);
-        let hints = findings::hints(facts, subject.scrape_interval, subject.is_dummy);
+        let mut hints = findings::hints(facts, subject.scrape_interval, subject.is_dummy);
+        hints.extend(subject.panics_abort().then(findings::panics_abort));
         let verdict = if problems.is_empty() { Verdict::Ok } else { Verdict::Problems };
         Report { run: Some(run(subject, facts)), problems, hints, ..Report::new(subject, verdict) }
     }
@@ -218,6 +234,9 @@ impl<'a> Report<'a> {
                 problems: vec![findings::hung(what, START_TIMEOUT)],
                 ..Report::new(subject, Verdict::Problems)
             },
+            NotRun::Died(end) => {
+                Report { problems: vec![findings::died(end)], ..Report::new(subject, Verdict::Problems) }
+            }
             NotRun::System(error) => {
                 Report { problems: vec![findings::system(error)], ..Report::new(subject, Verdict::Problems) }
             }
@@ -225,12 +244,13 @@ impl<'a> Report<'a> {
     }
 
     fn new(subject: &Subject<'_>, verdict: Verdict) -> Self {
-        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target, .. }| Plugin {
+        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target, panic }| Plugin {
             name,
             version,
             api,
             rustc,
             target,
+            panic: Some(panic).filter(|panic| !panic.is_empty()),
         });
         Report {
             verdict,
@@ -288,12 +308,14 @@ fn run<'a>(subject: &Subject<'_>, facts: &'a Facts) -> Run<'a> {
             .collect(),
         examples: examples
             .take(MAX_EXAMPLES)
-            .map(|(key, sample)| Example {
-                metric: &key.metric,
-                labels: Labels(&key.labels),
-                value: sample.value,
-                timestamp_ms: sample.timestamp_ms,
-                of: (key, sample),
+            .map(|(key, reading)| {
+                let (timestamp_ms, value) = reading.point();
+                let count = match reading {
+                    Reading::Sample(_) => None,
+                    Reading::Histogram(histogram) => Some(histogram.count),
+                };
+                let of = (key, reading);
+                Example { metric: &key.metric, labels: Labels(&key.labels), value, count, timestamp_ms, of }
             })
             .collect(),
         dropped: dropped.map(|&(reason, samples)| DroppedSamples { reason, samples, first: first(reason) }).collect(),

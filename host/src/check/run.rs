@@ -1,9 +1,8 @@
 //! Runs a plugin for a while without pushing, and watches it.
 //!
 //! Enters: a library's path, the settings, for how long, and the wish to end sooner. Leaves: [`Facts`], or why there are
-//! none. The author's code runs on threads of its own, each with a deadline, so that one that hangs is left behind. It
-//! runs in this process: one that crashes takes the check with it. Another runner may do the same elsewhere, as
-//! long as it leaves the same facts.
+//! none. The author's code runs on threads of its own, each with a deadline, so that one that hangs is left behind. One that
+//! crashes takes this process with it: the check runs it in a child (`apart`), which hears of each stage.
 //!
 //! Never: opens a socket, writes a file, or judges.
 
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use super::apart::End;
 use super::facts::{Dropped, Facts, Seen, Threads, Worker as Ending};
 use super::tap::Tap;
 use super::threads;
@@ -40,7 +40,9 @@ pub(super) enum NotRun {
     Refused(LoadError),
     /// This has not returned within [`START_TIMEOUT`].
     Hung(&'static str),
-    /// The system gave no thread.
+    /// The process in which it ran has died without a report.
+    Died(End),
+    /// The system gave no thread, or no process.
     System(std::io::Error),
 }
 
@@ -60,6 +62,7 @@ pub(super) fn measure(
     config: &Config,
     length: Duration,
     asked: &Receiver<i32>,
+    stage: impl Fn(&str),
 ) -> Result<Facts, NotRun> {
     let ledger = Arc::new(Ledger::default());
     let table = Arc::new(SeriesTable::new(config.max_series.get()));
@@ -76,19 +79,23 @@ pub(super) fn measure(
     let tap = thread::Builder::new().name("check".into()).spawn(|| tap.run()).map_err(NotRun::System)?;
     let before = threads::all();
 
+    stage("in new()");
     let began = Instant::now();
     let plugin = create(library, path, Arc::clone(&intake), config)?;
     let start = began.elapsed();
 
+    stage("while get_power and process_data ran");
     let run = Run { plugin: Arc::new(plugin), intake: Arc::clone(&intake), patience: config.shutdown_timeout };
     let Watched { get_power, process_data, ran, interrupted } = run.watch(length, asked).map_err(NotRun::System)?;
     let raw = run.plugin.raw_queue();
     let late = [&get_power, &process_data].into_iter().any(|worker| matches!(worker, Ending::Late(_)));
+    stage("while the plugin was taken down");
     let drop = if late { Dropped::Never } else { take_down(run.plugin, run.patience / 2).map_err(NotRun::System)? };
     let threads = before.filter(|_| matches!(drop, Dropped::After(_))).and_then(|before| {
         let left = threads::new_since(&before, THREADS_TIMEOUT)?;
         Some(Threads { before: before.len(), after: threads::all()?.len(), left: left.into_values().collect() })
     });
+    stage("after the plugin's end");
     queue.close();
     let panicked = |_| Seen { unreadable: Some("the check itself panicked".to_owned()), ..Seen::default() };
     let seen = tap.join().unwrap_or_else(panicked);

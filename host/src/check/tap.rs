@@ -153,17 +153,17 @@ impl Tap {
                 seen.metadata.insert(metadata.metric.clone(), Some(metadata));
             }
         }
-        for mut series in request.series {
+        for series in request.series {
             let key = series.key();
-            series.samples.retain(|sample| sample.value.to_bits() != STALE_NAN);
+            let readings = series.readings().filter(|reading| reading.point().1.to_bits() != STALE_NAN);
             if seen.metadata.len() < MAX_METRICS && !seen.metadata.contains_key(&key.metric) {
                 seen.metadata.insert(key.metric.clone(), None);
             }
-            if let Some((_, samples)) = seen.examples.iter_mut().find(|(same, _)| *same == key) {
-                let room = EXAMPLES.1.saturating_sub(samples.len());
-                samples.extend(series.samples.iter().take(room));
+            if let Some((_, known)) = seen.examples.iter_mut().find(|(same, _)| *same == key) {
+                let room = EXAMPLES.1.saturating_sub(known.len());
+                known.extend(readings.take(room));
             } else if seen.examples.len() < EXAMPLES.0 {
-                seen.examples.push((key, series.samples.into_iter().take(EXAMPLES.1).collect()));
+                seen.examples.push((key, readings.take(EXAMPLES.1).collect()));
             }
         }
     }
@@ -286,7 +286,7 @@ mod tests {
         let expected = OfSeries { samples: 20, first_ms: NOW, last_ms: NOW + 1900, longest_gap_ms: 150 };
         assert_eq!((&**name, *of_a, of_a.interval()), ("a", expected, Some(Duration::from_millis(100))));
         let (key, samples) = &seen.examples[0];
-        assert_eq!((&*key.metric, samples.len(), samples[0].value), ("a", 3, 2.5));
+        assert_eq!((&*key.metric, samples.len(), samples[0].point().1), ("a", 3, 2.5));
         let kinds: Vec<_> = seen.metadata.values().map(|m| m.as_ref().map(|m| (&*m.kind, &*m.help))).collect();
         assert_eq!(kinds[0], Some(("gauge", "h")));
     }

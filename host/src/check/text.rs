@@ -8,7 +8,7 @@ use super::report::{Report, Run, Verdict, WorkerEnd};
 use crate::receive::lines::Text;
 
 /// Columns of a line, where it can be broken.
-const WIDTH: usize = 96;
+const WIDTH: usize = 80;
 /// Columns before the text of a field.
 const INDENT: usize = 12;
 /// Series whose disorder is listed.
@@ -77,7 +77,7 @@ fn measured(f: &mut fmt::Formatter<'_>, run: &Run<'_>) -> fmt::Result {
     }
     for example in &run.examples {
         let (key, sample) = example.of;
-        writeln!(f, "  {}", cut(&Text(key, sample).to_string(), WIDTH - 2))?;
+        writeln!(f, "  {}", cut_before_value(&Text(key, sample).to_string()))?;
     }
     if !run.disorder.is_empty() {
         f.write_str("\nDropped by series:\n")?;
@@ -138,6 +138,15 @@ fn wrapped(f: &mut fmt::Formatter<'_>, head: &str, indent: usize, text: &str) ->
         column += width;
     }
     f.write_char('\n')
+}
+
+/// What is too long is cut where the labels are: the value is what is looked for.
+fn cut_before_value(text: &str) -> String {
+    let room = WIDTH - 2;
+    match text.rsplit_once(' ') {
+        Some((series, value)) if value.len() < room / 2 => format!("{} {value}", cut(series, room - value.len() - 1)),
+        _ => cut(text, room),
+    }
 }
 
 fn cut(text: &str, width: usize) -> String {
@@ -203,5 +212,7 @@ mod tests {
         assert!(text.lines().skip(1).all(|line| line.starts_with("    ")), "{text}");
         assert_eq!(Wrapped("a\x1b[2J\nb").to_string(), "  - a\\u{1b}[2J\\nb\n");
         assert_eq!(cut("äöü", 2), "ä…");
+        let long = cut_before_value(&format!("m{{a=\"{}\"}} 1.25", "x".repeat(200)));
+        assert!(long.chars().count() == WIDTH - 2 && long.ends_with("xx… 1.25"), "{long}");
     }
 }

@@ -5,6 +5,7 @@
 //! used.
 
 use std::collections::HashMap;
+use std::fmt::{self, Write};
 
 use monitor_plugin_api::Sample;
 use monitor_plugin_api::abi::{AbiExemplar, AbiHistogram};
@@ -12,8 +13,10 @@ use monitor_plugin_api::abi::{AbiExemplar, AbiHistogram};
 use super::Rejected;
 use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
+use crate::labels;
 use crate::ledger::Reason;
 use crate::queue::Aside;
+use crate::series::{SeriesId, SeriesTable};
 
 #[derive(Debug, Default)]
 pub(super) struct Judged {
@@ -23,8 +26,26 @@ pub(super) struct Judged {
     pub(super) rejected_exemplars: Rejected,
 }
 
+/// A series for people, looked up when it is shown.
+struct Named<'a>(u64, &'a SeriesTable);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1.view().labels(SeriesId::from_number(self.0)) {
+            Some(labels) => labels::display(labels).chars().take(150).try_for_each(|c| f.write_char(c)),
+            None => f.write_str("a series that has ended"),
+        }
+    }
+}
+
 /// Judges what came with `samples`, or instead of them: there are samples or histograms, not both.
-pub(super) fn judge(samples: &[Sample], histograms: &[AbiHistogram<'_>], exemplars: &[AbiExemplar<'_>]) -> Judged {
+/// `names` is asked for those that can't be used.
+pub(super) fn judge(
+    samples: &[Sample],
+    histograms: &[AbiHistogram<'_>],
+    exemplars: &[AbiExemplar<'_>],
+    names: &SeriesTable,
+) -> Judged {
     let mut judged = Judged::default();
     // Behind which of the samples, or of the histograms that are taken, those of a series go.
     let mut behind: HashMap<u64, Option<usize>> = exemplars.iter().map(|exemplar| (exemplar.series, None)).collect();
@@ -41,7 +62,9 @@ pub(super) fn judge(samples: &[Sample], histograms: &[AbiHistogram<'_>], exempla
                 taken.push(good);
             }
             Err(why) => {
-                judged.rejected.add(Reason::InvalidHistogram, format_args!("a histogram can't be sent: {why}"));
+                judged
+                    .rejected
+                    .add(Reason::InvalidHistogram, format_args!("{}: {why}", Named(histogram.series, names)));
             }
         }
     }
@@ -52,10 +75,12 @@ pub(super) fn judge(samples: &[Sample], histograms: &[AbiHistogram<'_>], exempla
     let mut placed = Vec::with_capacity(exemplars.len());
     for exemplar in exemplars {
         match (Exemplar::new(exemplar), behind.get(&exemplar.series).copied().flatten()) {
-            (Err((reason, why)), _) => judged.rejected_exemplars.add(reason, format_args!("an exemplar: {why}")),
+            (Err((reason, why)), _) => {
+                judged.rejected_exemplars.add(reason, format_args!("{}: {why}", Named(exemplar.series, names)))
+            }
             (Ok(_), None) => judged.rejected_exemplars.add(
                 Reason::LoneExemplar,
-                "an exemplar's series has no sample in the same send, with which it could go",
+                format_args!("{}: no sample of this series is in the same send", Named(exemplar.series, names)),
             ),
             (Ok(exemplar), Some(place)) => placed.push((place, exemplar)),
         }

@@ -111,7 +111,7 @@ fn reject_timestamp(of: &str, wrong: &time::Wrong<'_>, sink: &mut impl Sink) {
 }
 
 /// What the name or label should have been.
-struct Rule(Reason);
+pub(crate) struct Rule(pub(crate) Reason);
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,6 +122,8 @@ impl fmt::Display for Rule {
             }
             Reason::LabelTooLong => f.write_str("longer than MAX_LABEL_VALUE_BYTES allows"),
             Reason::TooManyLabels => write!(f, "a series may have {MAX_LABELS} labels at most"),
+            Reason::RepeatedLabel => f.write_str("a label is given twice"),
+            Reason::TooManySeries => f.write_str("MAX_SERIES are known already"),
             other => f.write_str(other.name()),
         }
     }

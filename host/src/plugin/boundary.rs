@@ -18,6 +18,7 @@ use monitor_plugin_api::abi::{
 
 use super::log::PluginLog;
 use crate::intake::{Intake, Record};
+use crate::normalise::Rule;
 use crate::plugin::Presence;
 use crate::queue::Refused;
 use crate::series::{Metadata, SeriesId};
@@ -140,9 +141,11 @@ impl HostAbi for Host {
                     ROk(series.to_number())
                 }
                 Err(reason) => {
-                    let labels: Vec<_> = pairs(&labels).take(10).collect();
-                    let shown: String = format!("{metric}{labels:?}").chars().take(200).collect();
-                    error(format!("the series {shown} can't be registered: {reason}"))
+                    let labels: Vec<_> =
+                        pairs(&labels).take(10).map(|(name, value)| format!("{name}={value:?}")).collect();
+                    let shown: String = format!("{metric}{{{}}}", labels.join(",")).chars().take(200).collect();
+                    let rule = Rule(reason);
+                    error(format!("the series {shown} can't be registered: {reason}: {rule}"))
                 }
             }
         })

@@ -100,7 +100,7 @@ pub(crate) struct Series {
     /// As sent.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) samples: Vec<Sample>,
-    pub(super) histograms: Vec<Histogram>,
+    pub(crate) histograms: Vec<Histogram>,
     pub(super) exemplars: Vec<Exemplar>,
 }
 
@@ -114,14 +114,31 @@ pub(crate) struct Sample {
 
 /// As much of a native histogram as is shown.
 #[derive(Debug, PartialEq, Clone, Copy)]
-pub(super) struct Histogram {
-    pub(super) count: f64,
-    pub(super) sum: f64,
-    pub(super) timestamp_ms: i64,
+pub(crate) struct Histogram {
+    pub(crate) count: f64,
+    pub(crate) sum: f64,
+    pub(crate) timestamp_ms: i64,
     /// 0 if not told.
     pub(super) start_timestamp_ms: i64,
     /// Its spans name as many buckets as it has counts for.
     pub(super) is_whole: bool,
+}
+
+/// A sample of either kind.
+#[derive(Debug, PartialEq, Clone, Copy)]
+pub(crate) enum Reading {
+    Sample(Sample),
+    Histogram(Histogram),
+}
+
+impl Reading {
+    /// Timestamp, and the value, which of a histogram is its sum.
+    pub(crate) fn point(&self) -> (i64, f64) {
+        match self {
+            Reading::Sample(sample) => (sample.timestamp_ms, sample.value),
+            Reading::Histogram(histogram) => (histogram.timestamp_ms, histogram.sum),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -150,8 +167,13 @@ impl Series {
 
     /// Timestamp and value of all that is ordered in time.
     pub(super) fn points(&self) -> impl Iterator<Item = (i64, f64)> {
-        let samples = self.samples.iter().map(|sample| (sample.timestamp_ms, sample.value));
-        samples.chain(self.histograms.iter().map(|histogram| (histogram.timestamp_ms, histogram.sum)))
+        self.readings().map(|reading| reading.point())
+    }
+
+    /// All that is ordered in time.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = Reading> {
+        let samples = self.samples.iter().map(|&sample| Reading::Sample(sample));
+        samples.chain(self.histograms.iter().map(|&histogram| Reading::Histogram(histogram)))
     }
 }
 

@@ -10,7 +10,7 @@ use monitor_proto::STALE_NAN;
 use serde::{Serialize, Serializer};
 
 use super::check::Violation;
-use super::decode::{Metadata, Sample, Series};
+use super::decode::{Histogram, Metadata, Reading, Series};
 use super::table::Key;
 
 /// A float as JSON has it.
@@ -203,20 +203,31 @@ pub(super) fn series(
 }
 
 /// A sample for people: its moment, its series, its value. Control characters are escaped.
-pub(crate) struct Text<'a>(pub(crate) &'a Key, pub(crate) &'a Sample);
+pub(crate) struct Text<'a>(pub(crate) &'a Key, pub(crate) &'a Reading);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Text(key, Sample { value, timestamp_ms, .. }) = self;
-        match Timestamp::from_millisecond(*timestamp_ms) {
+        let Text(key, reading) = self;
+        let (timestamp_ms, value) = reading.point();
+        match Timestamp::from_millisecond(timestamp_ms) {
             Ok(moment) => write!(f, "{moment:.3}")?,
             Err(_) => write!(f, "{timestamp_ms}")?,
         }
-        match value {
-            // The shortest digits that read back as the same number.
-            value if value.is_finite() => write!(f, "  {key} {value:?}"),
-            value => write!(f, "  {key} {}", special(*value)),
+        match reading {
+            Reading::Histogram(Histogram { count, sum, .. }) if sum.to_bits() != STALE_NAN => {
+                write!(f, "  {key} count={},sum={}", Digits(*count), Digits(*sum))
+            }
+            _ => write!(f, "  {key} {}", Digits(value)),
         }
+    }
+}
+
+/// The shortest digits that read back as the same number.
+struct Digits(f64);
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_finite() { write!(f, "{:?}", self.0) } else { f.write_str(special(self.0)) }
     }
 }
 
@@ -235,6 +246,7 @@ pub(super) fn violation(out: &mut dyn Write, request: u64, violation: &Violation
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receive::decode::Sample;
 
     fn value_text(value: f64) -> String {
         let entry =
@@ -271,7 +283,9 @@ mod tests {
     #[test]
     fn a_line_for_people_has_moment_series_and_value() {
         let key = Key { metric: "m".into(), labels: vec![("a".into(), "x\ny".into())] };
-        let text = |value, timestamp_ms| Text(&key, &Sample { value, timestamp_ms, start_timestamp_ms: 0 }).to_string();
+        let text = |value, timestamp_ms| {
+            Text(&key, &Reading::Sample(Sample { value, timestamp_ms, start_timestamp_ms: 0 })).to_string()
+        };
         assert_eq!(text(23.5, 1_760_000_000_007), r#"2025-10-09T08:53:20.007Z  m{a="x\ny"} 23.5"#);
         assert_eq!(text(f64::NAN, i64::MAX), r#"9223372036854775807  m{a="x\ny"} NaN"#);
     }

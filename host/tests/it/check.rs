@@ -132,6 +132,75 @@ fn each_fault_is_found_and_named() {
 }
 
 #[test]
+fn exemplars_and_histograms_that_nobody_takes_are_told() {
+    let report = report(of_fault(&[("FAULT_FORM", "invalid")]), 1);
+    assert_eq!(kinds(&report["problems"]), ["dropped", "dropped_exemplars", "dropped_exemplars"], "{report:#}");
+    let what = |i: usize| report["problems"][i]["what"].as_str().unwrap_or_default();
+    assert!(
+        what(0).contains("invalid_histogram; the first: fault_histogram{counts=\"integer\"}: its count"),
+        "{report:#}"
+    );
+    assert!(
+        what(1).contains("invalid_exemplar; the first: fault_number{series=\"0\"}: its labels")
+            && what(2).contains("lone_exemplar"),
+        "{report:#}"
+    );
+
+    let report = self::report(of_fault(&[("FAULT_FORM", "histograms")]), 0);
+    let example = &report["run"]["examples"][0];
+    assert_eq!(
+        (&example["metric"], &example["count"], &example["value"]),
+        (&"fault_histogram".into(), &6.0.into(), &10.0.into())
+    );
+}
+
+/// Each ends the process in which it runs, some of them as if all were well.
+#[test]
+fn one_that_takes_its_process_with_it_has_a_report() {
+    let segfault = "was ended by a segmentation fault (SIGSEGV";
+    for (variable, how, says, stage) in [
+        ("FAULT_NEW", "segfault", segfault, "in new()"),
+        ("FAULT_NEW", "exit-0", "exited with status 0", "in new()"),
+        ("FAULT_GET_POWER", "segfault", segfault, "while get_power and process_data ran"),
+        ("FAULT_PROCESS_DATA", "exit-0", "exited with status 0", "while get_power and process_data ran"),
+        ("FAULT_PROCESS_DATA", "abort", "was ended by an abort (SIGABRT", "while get_power and process_data ran"),
+        ("FAULT_DROP", "exit", "exited with status 7", "while the plugin was taken down"),
+    ] {
+        let report = report(of_fault(&[(variable, how), ("FAULT_AFTER", "1")]), 1);
+        assert_eq!((kinds(&report["problems"]), &report["run"]), (vec!["crashed"], &Value::Null), "{report:#}");
+        let what = report["problems"][0]["what"].as_str().expect("a text");
+        assert!(what.starts_with(&format!("the plugin's process {says}")) && what.ends_with(stage), "{what}");
+        assert_eq!(report["plugin"]["name"], "monitor-fault");
+    }
+    let host = Host::new().arg("check").arg(plugins::so("monitor-fault")).env("FAULT_NEW", "exit-0").spawn();
+    assert_eq!(host.wait(LONG).code(), Some(1));
+    assert_eq!(host.output().last().map(String::as_str), Some("NOT OK: 1 problem"));
+}
+
+#[test]
+fn what_a_plugin_prints_is_no_part_of_the_report() {
+    let running = of_fault(&[("FAULT_GET_POWER", "print"), ("FAULT_AFTER", "1")]).spawn();
+    ended(&running, 0);
+    assert!(running.log_text().contains("the plugin prints, "), "{}", running.log_text());
+}
+
+/// The child of a check that is killed goes with it.
+#[test]
+fn a_check_that_is_killed_leaves_nothing_running() {
+    let running = check(plugins::so("monitor-fault")).arg("--seconds").arg("3600").spawn();
+    running.wait_for_log(|line| line.message() == "an error of the fault plugin", LONG);
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).expect("children");
+    let child: u32 = children.trim().parse().expect("one child");
+    running.signal(signal_hook::consts::SIGKILL);
+    let began = Instant::now();
+    // A zombie has no memory, hence no command line.
+    while fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| !line.is_empty()) {
+        assert!(began.elapsed() < LONG, "the child {child} still runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn what_is_dropped_is_counted_by_reason_and_by_series() {
     let text = r#"[{"metric":"m","labels":{"a":"1"},"value":1,"timestamp_ms":NOW_MS},
         {"metric":"m","labels":{"a":"1"},"value":2,"timestamp_ms":NOW_MS},
@@ -239,7 +308,7 @@ fn the_report_for_people_is_narrow_and_ends_with_the_verdict() {
     let text = people(fault().env("FAULT_GET_POWER", "error").env("FAULT_OFFSETS_MS", "0,-5000"), 1);
     assert_eq!(text.last().map(String::as_str), Some("NOT OK: 1 problem"), "{text:#?}");
     // A path has no place to be broken.
-    let wide: Vec<_> = text.iter().filter(|line| !line.contains(".so") && line.chars().count() > 100).collect();
+    let wide: Vec<_> = text.iter().filter(|line| !line.contains(".so") && line.chars().count() > 80).collect();
     assert!(wide.is_empty() && text.iter().any(|line| line == "Problems:"), "{text:#?}");
 
     let running = Host::new().arg("check").arg("/nonexistent.so").spawn();

@@ -36,6 +36,16 @@ fn every_sample_is_printed_and_counted_as_delivered() {
 }
 
 #[test]
+fn a_histogram_is_a_line_too() {
+    let running = host(NOWHERE).env("DRY_RUN", "1").env("FAULT_FORM", "histograms").spawn();
+    running.wait_for_output(|line| line.contains("counts=\"custom\""), LONG);
+    let ledger = stop(&running);
+    let printed = running.output();
+    assert!(printed[0].ends_with("  fault_histogram{counts=\"integer\"} count=6.0,sum=10.0"), "{printed:#?}");
+    assert_eq!((ledger.delivered, ledger.dropped), (printed.len() as u64, 0), "{ledger:?}");
+}
+
+#[test]
 fn nothing_of_the_way_in_is_needed() {
     let running = host("https://nowhere.invalid/write").env("DRY_RUN", "1").env("TLS_CA_FILE", "/nonexistent/ca.pem");
     let running = running.env("REMOTE_WRITE_BEARER_TOKEN_FILE", "/nonexistent/token").spawn();

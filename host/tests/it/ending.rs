@@ -98,6 +98,19 @@ fn a_receiver_that_comes_back_in_the_last_moment_gets_it_all() {
     assert_all_arrived(&running, &sink);
 }
 
+/// As `timeout` does it: to the process, then to its group.
+#[test]
+fn two_signals_at_once_are_one() {
+    let sink = Sink::start();
+    let running = host(sink.url()).spawn();
+    sink.wait_requests(1, LONG);
+    let pid = running.pid();
+    let sent = std::process::Command::new("sh").arg("-c").arg(format!("kill -INT {pid}; kill -TERM {pid}")).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(running.wait(LONG).code(), Some(0), "{}", running.log_text());
+    assert_all_arrived(&running, &sink);
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     for signals in [[SIGTERM, SIGTERM], [SIGINT, SIGINT], [SIGTERM, SIGINT]] {
@@ -107,6 +120,8 @@ fn a_second_signal_ends_it_at_once() {
         sink.wait_requests(1, LONG);
         running.signal(signals[0]);
         wait_for_text(&running, "asked to stop");
+        // What comes right behind the first is told to the same end.
+        std::thread::sleep(Duration::from_millis(200));
         assert_eq!(running.ended(), None);
         // Nothing but time tells a second request from the first one, sent twice.
         thread::sleep(Duration::from_millis(500));

@@ -58,7 +58,7 @@ fn of_a_good_one_there_is_nothing_to_say() {
 fn every_fault_is_a_problem_with_its_own_name() {
     let late = |facts: &mut Facts| facts.get_power = Worker::Late(MS(4000));
     let lost = |facts: &mut Facts, reason: Reason| facts.books.dropped[reason as usize].1 = 2;
-    let faults: [Fault<'_>; 15] = [
+    let faults: [Fault<'_>; 17] = [
         ("returned", &|facts| facts.get_power = Worker::Returned),
         ("failed", &|facts| facts.get_power = Worker::Failed("no sensor".into())),
         ("panicked", &|facts| facts.process_data = Worker::Panicked("panicked at x".into())),
@@ -77,6 +77,15 @@ fn every_fault_is_a_problem_with_its_own_name() {
         // And one that has failed leaves its input behind.
         ("failed", &|facts| {
             (facts.process_data, facts.raw.received) = (Worker::Failed("x".into()), 3);
+        }),
+        ("panicked", &|facts| {
+            facts.get_power = Worker::Panicked("x".into());
+            facts.books.collected.clear();
+        }),
+        // One that does not stop makes the other leave.
+        ("ignored_stop", &|facts| {
+            facts.get_power = Worker::Late(MS(4000));
+            facts.raw.received = 29;
         }),
     ];
     for (kind, fault) in faults {

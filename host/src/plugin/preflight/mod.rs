@@ -45,7 +45,7 @@ fn open(path: &Path) -> Result<OnDisk, String> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_file() {
         let what = if metadata.is_dir() { "a directory" } else { "not a regular file" };
-        return Err(format!("is {what}; set MONITOR_IMPL_PATH to the library itself"));
+        return Err(format!("is {what}; name the library itself (MONITOR_IMPL_PATH, or the PATH of a check)"));
     }
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     let size = file.metadata().map_err(|error| unreadable(&error))?.len();
@@ -57,7 +57,7 @@ fn unreadable(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             format!("can't be read: {error}; let the user that runs monitor-host read it and enter its folders")
         }
-        _ => format!("can't be read: {error}; set MONITOR_IMPL_PATH to the plugin's library"),
+        _ => format!("can't be read: {error}; name the plugin's library (MONITOR_IMPL_PATH, or the PATH of a check)"),
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use signal_hook::consts::signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSYS, SIGTRAP};
 
 /// Says how it ended: `was ended by a segmentation fault (SIGSEGV)`, `exited with status 7`.
-pub(super) fn words(status: ExitStatus, last_lines: &[String], memory_max: Option<usize>) -> String {
+pub(crate) fn words(status: ExitStatus, last_lines: &[String], memory_max: Option<usize>) -> String {
     let Some(signal) = status.signal() else {
         return format!("exited with status {}", status.code().unwrap_or_default());
     };

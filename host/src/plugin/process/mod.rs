@@ -30,4 +30,7 @@ mod remote;
 mod stderr;
 pub mod worker;
 
+pub(crate) use fate::words;
+pub(crate) use parent::own_program;
 pub use parent::{Isolated, Spawner};
+pub(crate) use worker::end_with;

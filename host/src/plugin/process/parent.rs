@@ -75,10 +75,7 @@ impl Spawner {
     }
 
     fn start(&self) -> io::Result<Child> {
-        // The very program that runs, also where its file was replaced since.
-        let link = Path::new("/proc/self/exe");
-        let program = if link.exists() { link.to_owned() } else { std::env::current_exe()? };
-        let mut command = Command::new(program);
+        let mut command = Command::new(own_program()?);
         command.arg0("monitor-host").args::<[OsString; 4], _>(worker::arguments(std::process::id(), &self.library));
         for name in &self.withheld {
             command.env_remove(name);
@@ -87,6 +84,12 @@ impl Spawner {
         // A Ctrl-C is for the host, which stops the plugin in order.
         command.process_group(0).spawn()
     }
+}
+
+/// The very program that runs, also where its file was replaced since.
+pub(crate) fn own_program() -> io::Result<PathBuf> {
+    let link = Path::new("/proc/self/exe");
+    if link.exists() { Ok(link.to_owned()) } else { std::env::current_exe() }
 }
 
 /// A plugin's process. Killed when dropped, if it still runs.

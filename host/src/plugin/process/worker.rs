@@ -63,7 +63,7 @@ pub fn run(arguments: &ArgMatches) -> ExitCode {
 }
 
 fn serve(host: i32, library: &Path) -> io::Result<()> {
-    end_with(host)?;
+    end_with(host).map_err(|error| io::Error::other(format!("{error}: see PLUGIN_ISOLATION")))?;
     let (control, frames) = claim_pipes()?;
     // What `ps` shows would be the name of the link by which this program was started.
     let _ = rustix::thread::set_name(c"plugin-worker");
@@ -96,12 +96,12 @@ fn serve(host: i32, library: &Path) -> io::Result<()> {
 }
 
 /// This process ends when the host does, however that ends.
-fn end_with(host: i32) -> io::Result<()> {
+pub(crate) fn end_with(host: i32) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The host may have died before the signal was asked for.
     match getppid() {
         Some(parent) if parent.as_raw_nonzero().get() == host => Ok(()),
-        _ => Err(io::Error::other("is started by monitor-host alone: see PLUGIN_ISOLATION")),
+        _ => Err(io::Error::other("is started by monitor-host alone")),
     }
 }
 

@@ -19,7 +19,7 @@ use monitor_plugin_api::{
 /// that kind.
 const FORMS: [&str; 8] = ["series", "records", "list", "json", "exemplars", "histograms", "mixed", "invalid"];
 
-const BEHAVIOURS: [&str; 14] = [
+const BEHAVIOURS: [&str; 15] = [
     "run",
     "error",
     "return",
@@ -30,6 +30,7 @@ const BEHAVIOURS: [&str; 14] = [
     "abort",
     "overflow",
     "exit",
+    "exit-0",
     "leak",
     "stall",
     "hang",
@@ -313,6 +314,7 @@ fn misbehave(how: &str, stop: &Stop) -> Result<(), Error> {
         }
         "overflow" => drop(overflow(&[0; 1024])),
         "exit" => std::process::exit(7),
+        "exit-0" => std::process::exit(0),
         "leak" => loop {
             // Written to, so that it counts however memory is counted.
             std::mem::forget(std::hint::black_box(vec![1_u8; 1 << 20]));
