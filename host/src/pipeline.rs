@@ -11,7 +11,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender as Events, unbounded};
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ use crate::queue::{Drained, ProcessedQueue};
 use crate::send::{Sender, SetupError, Target};
 use crate::series::SeriesTable;
 use crate::spool::{self, SpoolError};
-use crate::supervise::{self, Books, Supervisor};
+use crate::supervise::{self, Books, LAST_MOMENT, Supervisor};
 
 /// In a dry run, the [`Ended::name`] which says that nobody reads standard output any more.
 pub const READER: &str = "reader of standard output";
@@ -47,9 +47,6 @@ pub struct Finished {
     /// What there was of the plugin: its raw queue's books, in items, and its restarts.
     pub plugin: Books,
 }
-
-/// How long the author's code may take to let go of the plugin when everything else is done, at least.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Why the pipeline could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +63,9 @@ pub enum StartError {
     /// There is no way to send.
     #[error(transparent)]
     Sender(#[from] SetupError),
+    /// A signal came before the plugin was made.
+    #[error("asked to stop before the plugin was made: nothing was collected")]
+    AskedToStop,
     /// The system gave no thread.
     #[error("a thread can't be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -86,11 +86,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Puts all stages together and starts them, the last one first.
+    /// Puts all stages together and starts them, the last one first. A signal from `asked` is only taken while the plugin
+    /// is made.
     ///
     /// # Errors
-    /// See [`StartError`]; nothing runs then.
-    pub fn start(config: &Config, source: Source) -> Result<Self, StartError> {
+    /// See [`StartError`]; nothing runs then, but what can't be ended: a `new()` in this process.
+    pub fn start(config: &Config, source: Source, asked: &Receiver<i32>) -> Result<Self, StartError> {
         // A dry run pushes nothing: it needs no way in, and no spool of earlier runs is its to empty.
         let access = if config.dry_run { None } else { Some(Access::new(config)?) };
         let ledger = Arc::new(Ledger::default());
@@ -117,7 +118,7 @@ impl Pipeline {
             grace: config.push_interval,
             patience: config.shutdown_timeout / 2,
         };
-        let plugin = Supervisor::start(source, intake, settings)??;
+        let plugin = Supervisor::start(source, intake, settings, asked)??.ok_or(StartError::AskedToStop)?;
 
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };

@@ -44,7 +44,7 @@ pub fn run(config: &Config) -> ExitCode {
     };
     let exe = std::env::current_exe().unwrap_or_default();
     let chosen = plugin_path(config.monitor_impl_path.clone(), exe.parent().unwrap_or(Path::new(".")), Path::is_file);
-    let pipeline = match start(config, &chosen) {
+    let pipeline = match start(config, &chosen, &signals) {
         Ok(pipeline) => pipeline,
         Err(error) => return refuse(&error),
     };
@@ -83,7 +83,7 @@ fn cause_first(ended: &mut Vec<Ended>, endings: &Receiver<Ended>) {
     }
 }
 
-fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
+fn start(config: &Config, chosen: &PluginPath, signals: &Receiver<i32>) -> Result<Pipeline, StartError> {
     let path = &chosen.path;
     let source = match config.plugin_isolation {
         Isolation::Off => Source::here(path)?,
@@ -116,7 +116,7 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
              the dummy plugin runs, its readings are not real"
         );
     }
-    let pipeline = Pipeline::start(config, source)?;
+    let pipeline = Pipeline::start(config, source, signals)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         url = %config.url_for_log(),
@@ -150,6 +150,7 @@ fn start(config: &Config, chosen: &PluginPath) -> Result<Pipeline, StartError> {
 fn refuse(error: &StartError) -> ExitCode {
     match error {
         StartError::Access(refused) => refused.lines().iter().for_each(|line| tracing::error!("{line}")),
+        StartError::AskedToStop => tracing::info!("{error}"),
         _ => tracing::error!("{error}"),
     }
     match error {
@@ -163,6 +164,7 @@ fn refuse(error: &StartError) -> ExitCode {
             NO_PLUGIN.into()
         }
         StartError::Access(_) | StartError::Sender(_) | StartError::Spool(_) => BAD_CONFIGURATION.into(),
+        StartError::AskedToStop => ExitCode::SUCCESS,
         StartError::Thread(_) => WORKER_ENDED.into(),
     }
 }

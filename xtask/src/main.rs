@@ -1,9 +1,10 @@
 //! The repository's own chores.
 //!
 //! `cargo demo` builds the host and the dummy plugin and shows samples arriving. `cargo xtask long` runs the tests
-//! that take too long for every change. `cargo xtask` lists the chores.
+//! that take too long for every change. `cargo xtask isolation-cost` measures. `cargo xtask` lists the chores.
 
 mod demo;
+mod isolation_cost;
 mod long;
 
 use std::process::ExitCode;
@@ -13,10 +14,12 @@ fn main() -> ExitCode {
     let chore = arguments.next();
     let done = match chore.as_deref() {
         Some("demo") => demo::run(),
+        Some("isolation-cost") => isolation_cost::run(),
         Some("long") => long::run(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!(
                 "chores:\n  demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
+                 isolation-cost    measure what PLUGIN_ISOLATION=process costs, for COST_SECONDS (30) each load\n  \
                  long [PART...]    run the tests that take too long for every change, or some of them (docs/long.md)"
             );
             return ExitCode::from(2);

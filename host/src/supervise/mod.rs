@@ -17,7 +17,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use monitor_plugin_api::abi::RawQueueStats;
 
 pub use self::policy::Restart;
@@ -27,6 +27,9 @@ use crate::plugin::{Ended, HostSettings, LoadError, Source, Worker};
 
 /// The name under which what is no worker's own end is told.
 pub const PLUGIN: &str = "plugin";
+
+/// How long the author's code may take to let go of the plugin when everything else is done, at least.
+pub const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// How instances are kept running.
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +82,17 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Makes the first instance. Its workers run from [`run`](Self::run) on.
+    /// Makes the first instance, unless something comes from `asked` before: then there is none, and what its `new()` has
+    /// begun is given up. Its workers run from [`run`](Self::run) on.
     ///
     /// # Errors
     /// The system gave no thread; or, inside, why there is no plugin.
-    pub fn start(source: Source, intake: Arc<Intake>, settings: Settings) -> io::Result<Result<Self, LoadError>> {
+    pub fn start(
+        source: Source,
+        intake: Arc<Intake>,
+        settings: Settings,
+        asked: &Receiver<i32>,
+    ) -> io::Result<Result<Option<Self>, LoadError>> {
         let (commands, inbox) = unbounded();
         let (over, is_over) = bounded(0);
         let (down, is_down) = bounded::<()>(0);
@@ -93,17 +102,24 @@ impl Supervisor {
         let run = move || {
             let shell = Shell::new(source, intake, settings, inbox, own);
             match shell.make_first() {
-                Ok(first) => {
+                Ok(Some(first)) => {
                     let _ = made.send(Ok(()));
                     shell.run(first, over);
                 }
+                Ok(None) => {}
                 Err(error) => drop(made.send(Err(error))),
             }
             drop(down);
         };
         std::thread::Builder::new().name(PLUGIN.to_owned()).spawn(run)?;
-        let made = is_made.recv().unwrap_or_else(|_| Err(LoadError::defect()));
-        Ok(made.map(|()| Supervisor { commands, books, is_over, is_down }))
+        let supervisor = Supervisor { commands, books, is_over, is_down };
+        select! {
+            recv(is_made) -> made => Ok(made.unwrap_or_else(|_| Err(LoadError::defect())).map(|()| Some(supervisor))),
+            recv(asked) -> _ => {
+                supervisor.take_down(Instant::now() + LAST_MOMENT);
+                Ok(Ok(None))
+            }
+        }
     }
 
     /// Starts the workers; the ends of those that end the run go to `endings`.

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use monitor_plugin_api::abi::RawQueueStats;
 
 use super::policy::{Found, Policy, Stall, Verdict};
-use super::{Books, Command, PLUGIN, Settings};
+use super::{Books, Command, LAST_MOMENT, PLUGIN, Settings};
 use crate::intake::Intake;
 use crate::plugin::{Ended, Handles, LoadError, PROCESS, Presence, Running, Source, WORKERS, Worker, WorkerError};
 use crate::series::SeriesId;
@@ -100,11 +100,20 @@ impl Shell {
         Ok(One { running, presence, since: Instant::now() })
     }
 
-    /// The first instance, or why there is none.
-    pub(super) fn make_first(&self) -> Result<One, LoadError> {
-        let made = self
-            .make()
-            .and_then(|one| one.running.made().recv().unwrap_or_else(|_| Err(LoadError::defect())).map(|()| one));
+    /// The first instance, or why there is none; none without a reason when nobody wants one any more.
+    pub(super) fn make_first(&self) -> Result<Option<One>, LoadError> {
+        let made = self.make().and_then(|one| {
+            select! {
+                recv(one.running.made()) -> made => {
+                    made.unwrap_or_else(|_| Err(LoadError::defect())).map(|()| Some(one))
+                }
+                recv(self.commands) -> _ => {
+                    one.running.kill();
+                    one.running.wait_gone(Instant::now() + LAST_MOMENT);
+                    Ok(None)
+                }
+            }
+        });
         made.inspect_err(|_| self.source.finish_log())
     }
 

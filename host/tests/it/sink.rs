@@ -196,6 +196,19 @@ impl Sink {
         self.wait(timeout, what, |arrived| wanted(&arrived.samples).then_some(()));
     }
 
+    /// Waits until at least so many samples have arrived, histograms included, and all that came with them.
+    #[track_caller]
+    pub(crate) fn wait_stored(&self, at_least: usize, timeout: Duration) {
+        self.wait(timeout, &format!("{at_least} samples or histograms"), |arrived| {
+            let histograms = arrived.others.iter().filter(|one| one.get("histogram").is_some());
+            let histograms: Vec<_> = histograms.filter_map(|one| one["request"].as_u64()).collect();
+            let last = arrived.samples.iter().map(|sample| sample.request).chain(histograms.iter().copied()).max();
+            // The line of a request comes last.
+            let is_whole = arrived.requests.iter().any(|request| Some(request.request) == last);
+            (is_whole && arrived.samples.len() + histograms.len() >= at_least).then_some(())
+        });
+    }
+
     /// Waits until at least so many requests have been answered or refused, and returns all that have.
     #[track_caller]
     pub(crate) fn wait_requests(&self, at_least: usize, timeout: Duration) -> Vec<Request> {

@@ -34,6 +34,7 @@ const BEHAVIOURS: [&str; 15] = [
     "leak",
     "stall",
     "hang",
+    "spin",
     "print",
 ];
 
@@ -187,16 +188,16 @@ impl MonitorImpl for Fault {
 
 impl Fault {
     fn send(&self, series: &[Series], histograms: &[Series], out: &RecordSender, number: u64, moment: i64) {
+        if self.journal {
+            // Where nobody reads it, it can't be written.
+            let _ = writeln!(stdout(), "reading {number} {moment} {}", now_ms());
+        }
         let value = number as f64;
         let first = usize::from(number > self.silent_after);
         let record = |i: usize| Record::new("fault_number", value).label("series", i.to_string()).at(moment);
         // What is not taken is counted by the host; a test reads it there.
         let _refused = match self.form {
             "series" => {
-                if self.journal {
-                    // Where nobody reads it, it can't be written.
-                    let _ = writeln!(stdout(), "reading {number} {moment} {}", now_ms());
-                }
                 let spread = (first..).map(|i| value + i as f64 * self.spread);
                 let samples: Vec<_> =
                     series[first..].iter().zip(spread).map(|(series, value)| series.sample(value, moment)).collect();
@@ -321,6 +322,9 @@ fn misbehave(how: &str, stop: &Stop) -> Result<(), Error> {
         },
         "stall" => drop(stop.wait(Duration::MAX)),
         "hang" => ignore_stop(),
+        "spin" => loop {
+            std::hint::spin_loop();
+        },
         "print" => println!("the plugin prints, {}", "x".repeat(100)),
         _ => {}
     }

@@ -1,8 +1,11 @@
 //! The plugin in a process of its own, beside the same plugin in the host's: what is the same, and what each fault costs.
 
 mod faults;
+mod matrix;
+mod rare;
 mod restart;
 mod stall;
+mod start;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -2,7 +2,7 @@
 
 mod damage;
 mod kill;
-mod unfinished;
+pub(crate) mod unfinished;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ use crate::host::{Host, Ledger, Running};
 use crate::receivers::port::Port;
 use crate::sink::Sink;
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
@@ -28,7 +28,7 @@ fn spooling(url: &str, dir: &Path) -> Host {
     with_spool(host(url), dir)
 }
 
-fn with_spool(host: Host, dir: &Path) -> Host {
+pub(crate) fn with_spool(host: Host, dir: &Path) -> Host {
     host.env("SPOOL_DIR", dir).env("SPOOL_FLUSH_S", "0.1").env("SHUTDOWN_TIMEOUT_S", "1")
 }
 

@@ -11,7 +11,7 @@ use crate::sink::Sink;
 const TOLD: &str = "the last run did not come to its end";
 
 /// The process id that this run says of the last one.
-fn told(running: &Running) -> Option<u64> {
+pub(crate) fn told(running: &Running) -> Option<u64> {
     let found = lines(running, "WARNING").into_iter().find(|line| line.message().starts_with(TOLD));
     found.map(|line| number(&line, "pid"))
 }

@@ -1,0 +1,270 @@
+//! `cargo xtask isolation-cost`: what a process of its own costs beside the same plugin in the host's process.
+//!
+//! Enters: a release build of the host and the dummy plugin; COST_SECONDS (30), for how long each load runs. Leaves: a
+//! table on standard output. Both modes run at the same time, under the same load, against a receiver that reads requests and
+//! does nothing else, so that what else the machine does meets both.
+//!
+//! Never: leaves a process running; judges.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Error, Read, Result, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const MODES: [&str; 2] = ["off", "process"];
+
+/// DUMMY_FORM, and how often a second.
+const LOADS: [(&str, u64); 4] = [("series", 10), ("series", 100), ("records", 10), ("records", 100)];
+
+const SERIES: u64 = 1000;
+
+/// Starts of each mode, one after the other.
+const STARTS: usize = 21;
+
+/// By then a host has pushed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Builds, measures and prints.
+pub(crate) fn run() -> Result<ExitCode> {
+    let folder = build()?;
+    let seconds = match env::var("COST_SECONDS") {
+        Ok(text) if !text.is_empty() => {
+            text.parse().map_err(|_| Error::other("COST_SECONDS is a number of seconds"))?
+        }
+        _ => 30,
+    };
+    println!(
+        "{SERIES} series, remote write 1.0, a push each second, {seconds} s for each load; the host, then the plugin's process\n"
+    );
+    println!(
+        "| `DUMMY_FORM`, readings a second | `PLUGIN_ISOLATION` | samples | processor time of a million, s | peak resident, MiB | proportional, MiB |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for (form, rate) in LOADS {
+        let both = MODES.map(|mode| {
+            thread::spawn({
+                let folder = folder.clone();
+                move || load(&folder, mode, form, rate, Duration::from_secs(seconds))
+            })
+        });
+        let [off, process] = both.map(|one| one.join().map_err(|_| Error::other("a measuring thread panicked")));
+        let (off, process) = (off??, process??);
+        for (mode, cost) in MODES.iter().zip([&off, &process]) {
+            let [cpu, peak, share] = [cost.cpu_s(), cost.peak_mib(), cost.share_mib()].map(|parts| text(&parts));
+            println!("| `{form}`, {rate} | `{mode}` | {} | {cpu} | {peak} | {share} |", cost.samples);
+        }
+        let ratio = |of: fn(&Cost) -> Vec<f64>| {
+            let sum = |cost| of(cost).iter().sum::<f64>();
+            format!("× {:.2}", sum(&process) / sum(&off))
+        };
+        println!("| | ratio | | {} | {} | {} |", ratio(Cost::cpu_s), ratio(Cost::peak_mib), ratio(Cost::share_mib));
+    }
+    let mut starts = MODES.map(|_| Vec::new());
+    for _ in 0..STARTS {
+        for (mode, times) in MODES.iter().zip(&mut starts) {
+            times.push(start(&folder, mode)?);
+        }
+    }
+    println!(
+        "\n| from exec to the first batch at the receiver, {STARTS} starts | median, ms | least and most, ms |\n|---|---|---|"
+    );
+    for (mode, times) in MODES.iter().zip(&mut starts) {
+        times.sort_by(f64::total_cmp);
+        println!("| `{mode}` | {:.1} | {:.1} to {:.1} |", times[STARTS / 2], times[0], times[STARTS - 1]);
+    }
+    println!("| ratio | × {:.2} | |", starts[1][STARTS / 2] / starts[0][STARTS / 2]);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What one run took: of the host, then of the plugin's process, if it has one.
+struct Cost {
+    samples: u64,
+    of: Vec<Process>,
+}
+
+struct Process {
+    /// Of its threads, from the start until it is asked to stop.
+    cpu_s: f64,
+    peak_kib: f64,
+    share_kib: f64,
+}
+
+impl Cost {
+    fn cpu_s(&self) -> Vec<f64> {
+        self.of.iter().map(|one| one.cpu_s / self.samples as f64 * 1e6).collect()
+    }
+
+    fn peak_mib(&self) -> Vec<f64> {
+        self.of.iter().map(|one| one.peak_kib / 1024.0).collect()
+    }
+
+    fn share_mib(&self) -> Vec<f64> {
+        self.of.iter().map(|one| one.share_kib / 1024.0).collect()
+    }
+}
+
+fn text(parts: &[f64]) -> String {
+    parts.iter().map(|part| format!("{part:.2}")).collect::<Vec<_>>().join(" + ")
+}
+
+fn load(folder: &Path, mode: &str, form: &str, rate: u64, time: Duration) -> Result<Cost> {
+    let (url, first) = receive()?;
+    let mut command = host(folder, mode, &url);
+    command.env("DUMMY_FORM", form).env("DUMMY_SERIES", SERIES.to_string()).env("PUSH_INTERVAL_S", "1");
+    command.env("SCRAPE_INTERVAL_S", (1.0 / rate as f64).to_string());
+    let began = Instant::now();
+    let mut host = Ended(command.stderr(Stdio::piped()).spawn()?);
+    let log = host.0.stderr.take().ok_or_else(|| Error::other("the host has no stderr"))?;
+    let log = thread::spawn(move || BufReader::new(log).lines().map_while(Result::ok).last());
+    first.recv_timeout(PATIENCE).map_err(|_| Error::other("the host pushed nothing"))?;
+    thread::sleep(time.saturating_sub(began.elapsed()));
+    let of = [vec![host.0.id()], children(host.0.id())?].concat();
+    let expected = if mode == "process" { 2 } else { 1 };
+    if of.len() != expected {
+        return Err(Error::other(format!("{} processes with PLUGIN_ISOLATION={mode}", of.len())));
+    }
+    let of = of.into_iter().map(measure).collect::<Result<_>>()?;
+    host.stop()?;
+    let ledger = log.join().ok().flatten().unwrap_or_default();
+    let number = |name: &str| {
+        let (_, rest) = ledger.split_once(&format!("\"{name}\":"))?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
+    };
+    match [number("collected"), number("delivered"), number("refused_sends"), number("raw_refused")] {
+        [Some(samples), Some(delivered), Some(0), Some(0)] if samples == delivered && samples > 0 => {
+            Ok(Cost { samples, of })
+        }
+        _ => Err(Error::other(format!("not every sample was delivered: this machine is too slow: {ledger}"))),
+    }
+}
+
+/// How long a start takes until its first batch arrives, in milliseconds.
+fn start(folder: &Path, mode: &str) -> Result<f64> {
+    let (url, first) = receive()?;
+    let mut command = host(folder, mode, &url);
+    // The first sample fills the first batch, which no push interval delays then.
+    command.env("DUMMY_SERIES", "1").env("BATCH_MAX_SAMPLES", "1").env("PROC_QUEUE_SIZE", "1");
+    let began = Instant::now();
+    let mut host = Ended(command.stderr(Stdio::null()).spawn()?);
+    let arrived = first.recv_timeout(PATIENCE).map_err(|_| Error::other("the host pushed nothing"))?;
+    host.stop()?;
+    Ok(arrived.duration_since(began).as_secs_f64() * 1e3)
+}
+
+fn host(folder: &Path, mode: &str, url: &str) -> Command {
+    let mut command = Command::new(folder.join("monitor-host"));
+    command.env_clear().env("MONITOR_IMPL_PATH", folder.join("libmonitor_dummy.so")).env("PLUGIN_ISOLATION", mode);
+    command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", "1.0").env("LOG_FORMAT", "json");
+    command
+}
+
+/// What /proc knows of a process.
+fn measure(pid: u32) -> Result<Process> {
+    let odd = |what: &str| Error::other(format!("/proc/{pid}/{what} is not as expected"));
+    let mut cpu_ns = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // utime and stime in `stat` count hundredths of a second: too coarse for what this is about.
+        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let first = schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
+        cpu_ns += first.ok_or_else(|| odd("task/*/schedstat"))?;
+    }
+    let kib = |file: &str, name: &str| {
+        let lines = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+        let line = lines.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+        line.ok_or_else(|| odd(file))
+    };
+    Ok(Process {
+        cpu_s: cpu_ns as f64 / 1e9,
+        peak_kib: kib("status", "VmHWM:")?,
+        share_kib: kib("smaps_rollup", "Pss:")?,
+    })
+}
+
+/// The processes that this one has started.
+fn children(parent: u32) -> Result<Vec<u32>> {
+    let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    Ok(pids.filter(|pid| is_child(pid) == Some(parent)).collect())
+}
+
+/// Builds the host and the dummy plugin as they are shipped; returns their folder.
+fn build() -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    let status =
+        command.args(["build", "--release", "--package", "monitor-host", "--package", "monitor-dummy"]).status()?;
+    if !status.success() {
+        return Err(Error::other("the build failed"));
+    }
+    // This program lies in the folder of another profile, beside that one.
+    Ok(env::current_exe()?.with_file_name("..").join("release"))
+}
+
+/// A receiver that takes everything; returns where to push, and what tells of the first request.
+fn receive() -> Result<(String, Receiver<Instant>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/api/v1/write", listener.local_addr()?);
+    let (arrived, first) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let arrived = arrived.clone();
+            thread::spawn(move || answer(&stream, &arrived));
+        }
+    });
+    Ok((url, first))
+}
+
+/// Reads requests to the end of the connection.
+fn answer(stream: &TcpStream, arrived: &Sender<Instant>) -> Result<()> {
+    let (mut reader, mut writer) = (BufReader::new(stream), stream);
+    stream.set_nodelay(true)?;
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(number) = line.strip_prefix("content-length:") {
+                length = number.trim().parse().map_err(Error::other)?;
+            }
+        }
+        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
+        // Nobody may wait for it any more.
+        let _ = arrived.send(Instant::now());
+        writer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
+    }
+}
+
+/// A child that is asked to end, and awaited, when this is dropped.
+struct Ended(Child);
+
+impl Ended {
+    fn stop(&mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
+        let status = self.0.wait()?;
+        if status.success() { Ok(()) } else { Err(Error::other(format!("the host ended with {status}"))) }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let _ = self.stop();
+        }
+    }
+}
