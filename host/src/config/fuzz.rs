@@ -13,8 +13,8 @@ use crate::cli::{self, Action};
 use crate::fuzz::{Target, assert_is_a_line, bytes};
 use crate::labels::is_label_name;
 
-/// Stands in values that must not be shown.
-const SECRET: &str = "Tr0ub4dor";
+/// Stands in values that must not be shown. No escape of a control character ends as it begins.
+const SECRET: &str = "Kw3zub4dor";
 
 /// Environment variables.
 pub static SETTINGS: Target = Target {
@@ -22,16 +22,16 @@ pub static SETTINGS: Target = Target {
     run: settings,
     seeds: || {
         bytes([
-            "REMOTE_WRITE_URL=https://user:Tr0ub4dor@host:9090/api/v1/write?token=Tr0ub4dor\nPUSH_INTERVAL_S=0.5",
+            "REMOTE_WRITE_URL=https://user:Kw3zub4dor@host:9090/api/v1/write?token=Kw3zub4dor\nPUSH_INTERVAL_S=0.5",
             "REMOTE_WRITE_URL=http://[::1]:80/#f\nSCRAPE_INTERVAL_S=1e-3\nREMOTE_WRITE_TIMEOUT_S=inf",
-            "REMOTE_WRITE_URL=http://user:12/Tr0ub4dor@host/#\nBATCH_MAX_BYTES=2GiB\nDRY_RUN=1",
+            "REMOTE_WRITE_URL=http://user:12/Kw3zub4dor@host/#\nBATCH_MAX_BYTES=2GiB\nDRY_RUN=1",
             "EXTERNAL_LABELS=site=berlin,host=${HOSTNAME}-${SITE},c=\nHOSTNAME=h1\nSITE=x${HOSTNAME}}",
-            "REMOTE_WRITE_HEADERS=X-Scope-OrgID=Tr0ub4dor%2Cb, x-key=a=b\nREMOTE_WRITE_USERNAME=u\nREMOTE_WRITE_PASSWORD=p",
+            "REMOTE_WRITE_HEADERS=X-Scope-OrgID=Kw3zub4dor%2Cb, x-key=a=b\nREMOTE_WRITE_USERNAME=u\nREMOTE_WRITE_PASSWORD=p",
             "RETRY_ON_HTTP=401,403,\nMAX_RETRY_BYTES=64 MiB\nSPOOL_MAX_BYTES=1gib\nMAX_RETRY_BATCHES=-1",
-            "HTTP_PROXY=user:Tr0ub4dor@proxy:3128\nhttps_proxy=https://Tr0ub4dor@p\nNO_PROXY=*,10.0.0.0/8",
+            "HTTP_PROXY=user:Kw3zub4dor@proxy:3128\nhttps_proxy=https://Kw3zub4dor@p\nNO_PROXY=*,10.0.0.0/8",
             "LOG_LEVEL=warn\nLOG_FORMAT=Json\nSPOOL_FSYNC=yes\nREMOTE_WRITE_PROTOCOL=auto\nMETRIC_DEFAULT=a:b_1",
             "MAX_SAMPLE_AGE_S=1e300\nSERIES_IDLE_S=NaN\nSHUTDOWN_TIMEOUT_S= 8 \nRAW_QUEUE_SIZE=0x10\nPROC_QUEUE_SIZE=+5",
-            "REMOTE_WRITE_BEARER_TOKEN=Tr0ub4dor\nTLS_CERT_FILE=/c.pem\nMONITOR_IMPL_PATH=\u{fffd}\nSERVICE_LABEL=\u{1b}[2J",
+            "REMOTE_WRITE_BEARER_TOKEN=Kw3zub4dor\nTLS_CERT_FILE=/c.pem\nMONITOR_IMPL_PATH=\u{fffd}\nSERVICE_LABEL=\u{1b}[2J",
         ])
     },
     words: || {
