@@ -19,7 +19,7 @@ use monitor_plugin_api::{
 /// that kind.
 const FORMS: [&str; 8] = ["series", "records", "list", "json", "exemplars", "histograms", "mixed", "invalid"];
 
-const BEHAVIOURS: [&str; 15] = [
+const BEHAVIOURS: [&str; 16] = [
     "run",
     "error",
     "return",
