@@ -44,7 +44,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         "{SERIES} series, remote write 1.0, a push each second, {seconds} s for each load; the host, then the plugin's process\n"
     );
     println!(
-        "| `DUMMY_FORM`, readings a second | `PLUGIN_ISOLATION` | samples | processor time of a million, s | peak resident, MiB | proportional, MiB |"
+        "| `DUMMY_FORM`, readings a second | `PLUGIN_ISOLATION` | samples | processor s per million samples | peak RSS, MiB | PSS, MiB |"
     );
     println!("|---|---|---|---|---|---|");
     for (form, rate) in LOADS {
@@ -149,8 +149,9 @@ fn load(folder: &Path, mode: &str, form: &str, rate: u64, time: Duration) -> Res
 fn start(folder: &Path, mode: &str) -> Result<f64> {
     let (url, first) = receive()?;
     let mut command = host(folder, mode, &url);
-    // The first sample fills the first batch, which no push interval delays then.
+    // The first sample fills the first batch, and the second one, which comes at once, ends it: nothing waits for an interval.
     command.env("DUMMY_SERIES", "1").env("BATCH_MAX_SAMPLES", "1").env("PROC_QUEUE_SIZE", "1");
+    command.env("SCRAPE_INTERVAL_S", "0.001");
     let began = Instant::now();
     let mut host = Ended(command.stderr(Stdio::null()).spawn()?);
     let arrived = first.recv_timeout(PATIENCE).map_err(|_| Error::other("the host pushed nothing"))?;
