@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -129,6 +130,17 @@ impl Books {
     }
 }
 
+/// A test beside this one that starts a process has all open files, locks included, twice for a moment.
+fn open(dir: &Path, bounds: Bounds) -> Result<(Spool, Recovered), SpoolError> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        match Spool::open(dir, bounds, false) {
+            Err(SpoolError::Held { .. }) if Instant::now() < end => std::thread::yield_now(),
+            opened => return opened,
+        }
+    }
+}
+
 /// Files of any content, opened and worked with, while one of them may be damaged further.
 fn directory(choices: &mut Choices<'_>) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -143,7 +155,7 @@ fn directory(choices: &mut Choices<'_>) {
     let max_bytes = [1 << 20, 3000, 300][usize::from(choices.byte() % 3)];
     let bounds = Bounds { max_bytes, max_age: Duration::from_millis(u64::from(choices.byte())) };
     while !choices.is_empty() {
-        let (mut spool, recovered) = Spool::open(dir, bounds, false).expect("whatever files hold, they can be opened");
+        let (mut spool, recovered) = open(dir, bounds).expect("whatever files hold, they can be opened");
         assert_eq!(spool.waiting(), recovered.waiting);
         let last = spool.last_sequence();
         let mut books = Books { came: recovered.waiting, ..Books::default() };
