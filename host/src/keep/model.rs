@@ -68,7 +68,15 @@ impl Model {
         self.kept = None;
         (self.ledger, self.in_flight, self.pushed_in_run) = (Arc::default(), None, 0);
         let bounds = spool::Bounds { max_bytes: 1 << 20, max_age: Duration::MAX };
-        let disk = self.dir.as_ref().map(|dir| Disk::open(dir.path(), bounds, false, &self.ledger).unwrap());
+        // A test beside this one that starts a process has all open files, locks included, twice for a moment.
+        let end = Instant::now() + Duration::from_secs(20);
+        let open = |dir: &TempDir| loop {
+            match Disk::open(dir.path(), bounds, false, &self.ledger) {
+                Err(spool::SpoolError::Held { .. }) if Instant::now() < end => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        };
+        let disk = self.dir.as_ref().map(open);
         self.kept = Some(Kept::new(self.bounds, disk, Arc::clone(&self.ledger)));
     }
 

@@ -186,6 +186,8 @@ fn no_orphan_stays_when_the_host_is_asked_twice() {
     sink.wait_samples(10, LONG);
     running.signal(SIGTERM);
     wait_for_text(&running, "asked to stop");
+    // Nothing but time tells a second request from the first one, sent twice.
+    std::thread::sleep(Duration::from_millis(500));
     running.signal(SIGTERM);
     assert_eq!(running.wait(LONG).code(), Some(1), "{}", running.log_text());
     wait_until_gone(plugin);
