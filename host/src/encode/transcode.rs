@@ -116,6 +116,8 @@ fn request_to_v1(request: &Request) -> Result<(Vec<u8>, u64), Unreadable> {
             series.samples.iter().map(|s| Point { value: s.value, timestamp_ms: s.timestamp }).collect();
         let mut bodies = Vec::with_capacity(series.histograms.len());
         for histogram in &series.histograms {
+            // Copied as it is, so it has to be one.
+            v2::Histogram::decode(histogram.as_slice())?;
             let (body, had_start) = without_start(histogram).ok_or(Unreadable::Histogram)?;
             left_out += u64::from(had_start);
             bodies.push(body);
@@ -202,6 +204,17 @@ mod tests {
         assert_eq!(samples, [((-0.0f64).to_bits(), 5), (f64::INFINITY.to_bits(), 6)]);
         assert_eq!((request.metadata[0].metric_family_name.as_str(), request.metadata[0].r#type), ("joules_total", 1));
         assert_eq!((request.metadata[0].help.as_str(), request.metadata[0].unit.as_str()), ("Energy.", "joules"));
+    }
+
+    #[test]
+    fn what_is_no_histogram_is_not_copied() {
+        // Its count is a number of eight bytes, and not the one byte that stands there.
+        for (histogram, is_one) in [(&[0x10, 7][..], false), (&[0x08, 7][..], true)] {
+            let series = TimeSeries { histograms: vec![histogram.to_vec()], ..Default::default() };
+            let message = Request { symbols: vec![String::new()], timeseries: vec![series] }.encode_to_vec();
+            let body = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+            assert_eq!(to_v1(&body).is_ok(), is_one);
+        }
     }
 
     #[test]
