@@ -78,7 +78,8 @@ impl Buffer {
         polled.sort_by_key(|(us, _)| *us);
         polled.dedup_by_key(|(us, _)| *us);
         let Some((newest_us, _)) = polled.last() else { return taken };
-        let first = self.seen_us == 0;
+        // The first poll brings a history, which nobody is waiting for.
+        let floor_ms = if self.seen_us == 0 { self.last_ms } else { i64::MIN };
         self.seen_us = *newest_us;
         self.base = self.base.or_else(|| base(*newest_us, clocks));
         let Some(base) = self.base else {
@@ -88,11 +89,10 @@ impl Buffer {
         let to_real = clocks.real - base.of(clocks);
         for (us, watts) in polled {
             let ms = i64::try_from(us).unwrap_or(i64::MAX).saturating_add(to_real).div_euclid(1000);
-            let ahead = self.last_ms.saturating_sub(ms);
-            if first && ahead >= 0 {
-                // The first poll has a history that nobody is waiting for.
+            if ms <= floor_ms {
                 continue;
             }
+            let ahead = self.last_ms.saturating_sub(ms);
             if (JITTER_MS..SET_BACK_MS).contains(&ahead) {
                 taken.crowded += 1;
                 continue;

@@ -29,6 +29,8 @@ pub(crate) enum Broken {
 /// What stays of a GPU, whether it is there or not.
 #[derive(Debug)]
 pub(crate) struct History {
+    /// As the log calls it.
+    pub(crate) name: String,
     /// Of an instance, the GPU's uuid.
     pub(crate) parent: Option<String>,
     pub(crate) energy: Counter,
@@ -53,6 +55,7 @@ impl History {
     /// Of one that is seen for the first time, at `now_ms` milliseconds since the Unix epoch.
     pub(crate) fn new(identity: &Identity, now_ms: i64) -> Self {
         History {
+            name: identity.name(),
             parent: identity.instance.as_ref().map(|instance| instance.parent.clone()),
             energy: Counter::default(),
             began_ms: None,

@@ -5,6 +5,7 @@
 //! Never: ends but by the stop; initialises NVML, or looks for GPUs, more often than once in [`Plan::pace`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use monitor_plugin_api::{Error, Every, RawSender, now_ms, tracing};
@@ -61,7 +62,7 @@ pub(crate) struct Watch {
     fruitless: u32,
     next_init: Instant,
     next_look: Instant,
-    next_slow: Instant,
+    next_slow: Option<Instant>,
 }
 
 impl Watch {
@@ -79,7 +80,7 @@ impl Watch {
             fruitless: 0,
             next_init: now,
             next_look: now,
-            next_slow: now,
+            next_slow: None,
         }
     }
 
@@ -110,7 +111,7 @@ impl Watch {
         if let Err(code) = self.look(nvml, &mut gpus) {
             return self.is_interrupted(code);
         }
-        self.miss(&gpus);
+        self.miss(&gpus, "NVML does not show it any more");
         while let Some(due) = self.tick() {
             if due >= self.next_look {
                 if let Err(code) = self.look(nvml, &mut gpus) {
@@ -139,7 +140,7 @@ impl Watch {
         if Instant::now() >= self.next_init {
             return End::Init;
         }
-        self.miss(&[]);
+        self.miss(&[], "there is no NVML");
         while let Some(due) = self.tick() {
             self.send(Vec::new(), false);
             if due >= self.next_init {
@@ -163,8 +164,8 @@ impl Watch {
     /// The driver is gone.
     fn read<'nvml>(&mut self, gpus: &mut Vec<Gpu<'nvml>>, due: Instant) -> Result<Vec<Reading>, Code> {
         let mut steps: Vec<Step<'nvml>> = vec![Gpu::read_fast];
-        if due >= self.next_slow {
-            self.next_slow = (self.next_slow + self.plan.slow).max(due + self.plan.slow / 2);
+        if self.next_slow.is_none_or(|next| due >= next) {
+            self.next_slow = Some(next_point(self.next_slow.unwrap_or(due), self.plan.slow, due));
             steps.push(Gpu::read_slow);
             if self.plan.buffered {
                 steps.push(Gpu::read_buffer);
@@ -182,7 +183,7 @@ impl Watch {
                     Err(Broken::Driver(code)) => return Err(code),
                     Err(Broken::Gpu(code)) => {
                         *slot = None;
-                        self.lose(&gpu.identity, code);
+                        self.lose(&gpu.identity.uuid, code);
                     }
                 }
             }
@@ -194,30 +195,25 @@ impl Watch {
         Ok(readings.into_iter().flatten().filter(is_there).collect())
     }
 
-    fn lose(&mut self, identity: &Identity, code: Code) {
-        if identity.instance.is_some() {
-            tracing::info!("{} is gone: {code}", identity.name());
-            self.histories.remove(&identity.uuid);
-            return;
-        }
-        let pace = self.plan.pace.as_secs_f64();
-        tracing::warn!("{} is lost: {code}; it is looked for every {pace} s", identity.name());
-        self.is_lost(&identity.uuid);
-    }
-
-    fn is_lost(&mut self, uuid: &str) {
-        if let Some(history) = self.histories.get_mut(uuid) {
-            history.interrupted();
-            self.health.count(Event::Lost, u64::from(self.lost.insert(uuid.to_owned())));
+    fn lose(&mut self, uuid: &str, why: impl fmt::Display) {
+        let Some(history) = self.histories.get_mut(uuid) else { return };
+        history.interrupted();
+        let name = &history.name;
+        if history.parent.is_some() {
+            tracing::info!("{name} is gone: {why}");
+            self.histories.remove(uuid);
+        } else if self.lost.insert(uuid.to_owned()) {
+            let pace = self.plan.pace.as_secs_f64();
+            tracing::warn!("{name} is lost: {why}; it is looked for every {pace} s");
+            self.health.count(Event::Lost, 1);
         }
     }
 
     /// Whatever was there and is not among `gpus` is gone.
-    fn miss(&mut self, gpus: &[Gpu<'_>]) {
+    fn miss(&mut self, gpus: &[Gpu<'_>], why: &str) {
         let is_there = |uuid: &str| gpus.iter().any(|gpu| gpu.identity.uuid == uuid);
-        self.histories.retain(|uuid, history| history.parent.is_none() || is_there(uuid));
         let gone: Vec<_> = self.histories.keys().filter(|uuid| !is_there(uuid)).cloned().collect();
-        gone.iter().for_each(|uuid| self.is_lost(uuid));
+        gone.iter().for_each(|uuid| self.lose(uuid, why));
     }
 
     /// Looks for GPUs that are not among `gpus`, and for instances that have come and gone.
@@ -272,7 +268,8 @@ impl Watch {
 
     fn welcome(&mut self, identity: &Identity) {
         let before = self.histories.len();
-        self.histories.entry(identity.uuid.clone()).or_insert_with(|| History::new(identity, now_ms()));
+        let history = self.histories.entry(identity.uuid.clone()).or_insert_with(|| History::new(identity, now_ms()));
+        history.name = identity.name();
         if self.lost.remove(&identity.uuid) {
             self.health.count(Event::Found, 1);
             tracing::info!("{} is back", identity.name());
@@ -335,5 +332,24 @@ impl Watch {
         let gpus = readings.iter().filter(|reading| reading.identity.instance.is_none()).count();
         let report = self.health.report(gpus, last);
         let _ = self.out.send_timeout(Sweep { readings, report }, Duration::ZERO);
+    }
+}
+
+/// The first point of the grid `from, from + period, …` behind `now`.
+fn next_point(from: Instant, period: Duration, now: Instant) -> Instant {
+    let gone = now.saturating_duration_since(from).as_nanos() / period.as_nanos().max(1);
+    from + period * u32::try_from(gone + 1).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_tick_moves_no_grid() {
+        let (start, s) = (Instant::now(), Duration::from_secs(1));
+        for (ms, next) in [(0, 1), (999, 1), (1000, 2), (1001, 2), (7500, 8)] {
+            assert_eq!(next_point(start, s, start + Duration::from_millis(ms)), start + s * next);
+        }
     }
 }

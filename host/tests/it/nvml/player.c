@@ -5,7 +5,8 @@
  * that is not in the file is NVML_ERROR_NOT_SUPPORTED.
  *
  * A device is "0", or "0/1" for the second place for an instance in the first GPU. The error CODE of a function is
- * "SYMBOL.error CODE" for all devices, or "DEVICE.SYMBOL.error CODE". Handles are good until the next nvmlInit. */
+ * "SYMBOL.error CODE" for all devices, or "DEVICE.SYMBOL.error CODE"; "DEVICE.error CODE" is that of all its functions, and
+ * "error CODE" of all there are but nvmlInit and nvmlShutdown. Handles are good until the next nvmlInit. */
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -80,7 +81,10 @@ static Call begin(const char *symbol, nvmlDevice_t device, int about_device) {
     }
     snprintf(key, sizeof key, "%s.error", symbol);
     code = find(call.text, key);
+    if (!code && strcmp(symbol, "nvmlInit_v2") && strcmp(symbol, "nvmlShutdown")) code = find(call.text, "error");
     snprintf(key, sizeof key, "%s.%s.error", call.device, symbol);
+    if (about_device && !code) code = find(call.text, key);
+    snprintf(key, sizeof key, "%s.error", call.device);
     if (about_device && !code) code = find(call.text, key);
     if (code) call.answer = atoi(code);
     else if (!initialised && strcmp(symbol, "nvmlInit_v2")) call.answer = UNINITIALIZED;
