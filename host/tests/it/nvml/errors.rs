@@ -334,3 +334,19 @@ fn a_gpu_that_is_lost_at_the_start_is_looked_for() {
     assert_eq!(markers(&samples, &uuid(0)).len(), 0);
     assert_eq!(lines_with(&running, "GPU 1 can't be reached"), 1);
 }
+
+/// Who waits for a driver is as quick to stop as who has one.
+#[test]
+fn without_a_driver_it_stops_at_once_too() {
+    let (rig, sink) = (Rig::new(1), Sink::start());
+    let running = rig.host(sink.url()).env("NVML_RESCAN_S", "3600").env("SHUTDOWN_TIMEOUT_S", "60").spawn();
+    wait_for_energy(&sink, 0);
+    rig.set("error", 1);
+    wait_for_text(&running, "is lost: there is no NVML; it is looked for every 3600 s");
+    let ended = |sample: &Sample| sample.is_marker();
+    sink.wait_for(LONG, "the end of the series", |samples| samples.iter().any(ended));
+    let asked = std::time::Instant::now();
+    finish(&running, &sink);
+    assert!(asked.elapsed() < std::time::Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert_eq!(rig.calls("nvmlInit_v2", None), 1);
+}
