@@ -152,6 +152,23 @@ fn a_gpu_is_lost_and_found_by_its_uuid() {
     }
 }
 
+/// Until it is looked for again, nobody asks it, and the others are read on.
+#[test]
+fn a_lost_gpu_is_left_alone() {
+    let (rig, sink) = (Rig::new(2), Sink::start());
+    let running = rig.host(sink.url()).env("NVML_RESCAN_S", "3600").spawn();
+    (0..2).for_each(|gpu| wait_for_energy(&sink, gpu));
+    rig.set("1.nvmlDeviceGetTemperature.error", 15);
+    wait_for_text(&running, "is lost: GPU_IS_LOST; it is looked for every 3600 s");
+    let asked = rig.calls("nvmlDeviceGetTotalEnergyConsumption", Some("1"));
+    let before = sink.samples().len();
+    sink.wait_samples(before + 200, LONG);
+    assert_eq!(rig.calls("nvmlDeviceGetTotalEnergyConsumption", Some("1")), asked);
+    let (_, samples) = finish(&running, &sink);
+    assert_eq!(counted(&samples, "monitor_nvml_gpus", &[]), 1.0);
+    assert_eq!((markers(&samples, &uuid(0)).len(), rig.calls("nvmlInit_v2", None)), (0, 1));
+}
+
 /// The driver goes, and a new one counts from zero: what both have counted is there, and the series are the same.
 #[test]
 fn a_driver_is_loaded_anew() {
