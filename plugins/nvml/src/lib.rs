@@ -14,6 +14,7 @@ mod history;
 mod library;
 mod mig;
 mod output;
+mod roll;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -1,12 +1,12 @@
 /* A library that plays NVML: the functions that monitor-nvml asks for, with answers from a text file.
  *
- * Enters: the file that NVML_PLAYER names, read again at each call: lines "KEY VALUE". Leaves: what the driver would say, and a
- * line "SYMBOL DEVICE" for each call in the file of the same name with ".calls" behind it. Never: makes an answer up: a key
- * that is not in the file is NVML_ERROR_NOT_SUPPORTED.
+ * Enters: the file that NVML_PLAYER names, read again at each call: lines "KEY VALUE". Leaves: what the driver would say,
+ * and a line "SYMBOL DEVICE" for each call in the file of the same name with ".calls" behind it. Never: makes an answer
+ * up: a key that is not in the file is NVML_ERROR_NOT_SUPPORTED.
  *
  * A device is "0", or "0/1" for the second place for an instance in the first GPU. The error CODE of a function is
- * "SYMBOL.error CODE" for all devices, or "DEVICE.SYMBOL.error CODE"; "DEVICE.error CODE" is that of all its functions, and
- * "error CODE" of all there are but nvmlInit and nvmlShutdown. Handles are good until the next nvmlInit. */
+ * "SYMBOL.error CODE" for all devices, or "DEVICE.SYMBOL.error CODE"; "DEVICE.error CODE" is that of all its functions,
+ * and "error CODE" of all there are but nvmlInit and nvmlShutdown. Handles are good until the next nvmlInit. */
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -24,7 +24,13 @@ enum { TOTAL_POWER_SAMPLES = 0 };
 typedef int nvmlReturn_t;
 typedef void *nvmlDevice_t;
 typedef union { double d; unsigned ui; unsigned long ul; unsigned long long ull; long long sll; } nvmlValue_t;
-typedef struct { unsigned fieldId, scopeId; long long timestamp, latencyUsec; int valueType; nvmlReturn_t nvmlReturn; nvmlValue_t value; } nvmlFieldValue_t;
+typedef struct {
+    unsigned fieldId, scopeId;
+    long long timestamp, latencyUsec;
+    int valueType;
+    nvmlReturn_t nvmlReturn;
+    nvmlValue_t value;
+} nvmlFieldValue_t;
 typedef struct { unsigned long long timeStamp; nvmlValue_t sampleValue; } nvmlSample_t;
 typedef struct { unsigned gpu, memory; } nvmlUtilization_t;
 typedef struct { unsigned version; unsigned long long total, reserved, free, used; } nvmlMemory_v2_t;
