@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use monitor_plugin_api::{
-    Error, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop, export_monitor_impl, setting,
+    Error, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop, export_monitor_impl, setting, tracing,
 };
 use nvml_wrapper::Nvml;
 
@@ -66,6 +66,8 @@ impl MonitorImpl for Gpus {
             // Whatever it is, it is looked for again.
             _ => {}
         }
+        let driver = nvml.sys_driver_version().unwrap_or_default();
+        tracing::info!(driver, library = plan.library.0, "NVML is initialised");
         Ok(Gpus { plan, nvml: Mutex::new(Some(nvml)) })
     }
 
