@@ -1,0 +1,3 @@
+//! Existing Python clients under the bridge.
+
+mod cpython;
