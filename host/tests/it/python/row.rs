@@ -1,7 +1,7 @@
 //! One module, run twice.
 //!
 //! Enters: a file of `modules/`. Leaves: nothing, or what differs. Never: looks at a sample of another row's (each row's
-//! samples carry its name, in a label that the host adds).
+//! samples carry its number, in a label that the host adds).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -93,12 +93,13 @@ impl Row {
         self
     }
 
-    /// Runs the module under plain CPython, then under the bridge; what differs.
-    pub(super) fn compare(&self, python: &CPython, sink: &Sink) -> Result<(), String> {
+    /// Runs the module under plain CPython, then under the bridge, as this row of the table; what differs.
+    pub(super) fn compare(&self, number: usize, python: &CPython, sink: &Sink) -> Result<(), String> {
         let folder = self.deployed();
         let reference = self.reference(python, folder.path())?;
-        let host = self.spawn(python, folder.path(), sink);
-        let is_mine = |sample: &&Sample| sample.labels.get(ROW_LABEL).is_some_and(|row| row == self.name);
+        let number = number.to_string();
+        let host = self.spawn(&number, python, folder.path(), sink);
+        let is_mine = |sample: &&Sample| sample.labels.get(ROW_LABEL) == Some(&number);
         if reference.ends.status() == 0 {
             sink.wait_for(LONG, &format!("sample `last` of {}", self.name), |samples| {
                 samples.iter().filter(is_mine).any(|sample| sample.metric == "last") || host.ended().is_some()
@@ -146,9 +147,9 @@ impl Row {
         serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
     }
 
-    fn spawn(&self, python: &CPython, folder: &Path, sink: &Sink) -> Running {
+    fn spawn(&self, number: &str, python: &CPython, folder: &Path, sink: &Sink) -> Running {
         let host = super::host(python, &folder.join("monitor_impl.py")).env("REMOTE_WRITE_URL", sink.url());
-        let host = host.env("PUSH_INTERVAL_S", "0.2").env("EXTERNAL_LABELS", format!("{ROW_LABEL}={}", self.name));
+        let host = host.env("PUSH_INTERVAL_S", "0.2").env("EXTERNAL_LABELS", format!("{ROW_LABEL}={number}"));
         self.variables.iter().fold(host, |host, (name, value)| host.env(name, value)).spawn()
     }
 

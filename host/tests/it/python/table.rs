@@ -15,8 +15,10 @@ use crate::sink::Sink;
 /// So many rows at a time: they mostly wait.
 const LANES: usize = 6;
 
+const ISOLATED: &[(&str, &str)] = &[("PLUGIN_ISOLATION", "process")];
+
 /// By the name of its module.
-const ROWS: [Row; 30] = [
+const ROWS: [Row; 35] = [
     // What may be handed over.
     Row::of("lists"),
     Row::of("numbers"),
@@ -32,6 +34,11 @@ const ROWS: [Row; 30] = [
     Row::of("own_threads"),
     Row::of("tools"),
     Row::of("beside"),
+    Row::of("backlog"),
+    // The same in a process of its own.
+    Row::of("lists").with(ISOLATED),
+    Row::of("numpy_values").with(ISOLATED),
+    Row::of("backlog").with(ISOLATED),
     // What it may say.
     Row::of("logs").with(&[("LOG_LEVEL", "DEBUG")]),
     Row::of("prints"),
@@ -44,14 +51,15 @@ const ROWS: [Row; 30] = [
     Row::of("exits_while_reading").says(&["get_power", "SystemExit"]),
     Row::of("exits_while_processing").says(&["process_data", "SystemExit", "7"]),
     Row::of("exits_with_words").says(&["no sensor at /dev/hwmon3"]),
+    Row::of("interrupts").says(&["KeyboardInterrupt"]),
     Row::of("sleeps").with(&[("SHUTDOWN_TIMEOUT_S", "1")]).ends(End::LeftBehind),
+    Row::of("exits_with_words").with(ISOLATED).says(&["no sensor at /dev/hwmon3"]),
     // Why it may not start.
     Row::of("syntax_error").says(&["monitor_impl.py", "line 5", "SyntaxError: expected ':'"]),
     Row::of("missing_package").says(&["No module named 'sensors_that_nobody_has'", "line 4"]),
     Row::of("missing_function").says(&["process_data"]),
     Row::of("raises_on_import").says(&["KeyError: 'SENSOR_LIMIT_W'", "line 4"]),
     Row::of("exits_on_import").says(&["this machine has no sensor"]),
-    Row::of("interrupts").says(&["KeyboardInterrupt"]),
 ];
 
 #[test]
@@ -62,8 +70,10 @@ fn each_module_sends_the_same_under_plain_python_and_under_the_bridge() {
     thread::scope(|scope| {
         for _ in 0..LANES {
             scope.spawn(|| {
-                while let Some(row) = ROWS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(why) = row.compare(&python, &sink) {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(row) = ROWS.get(number) else { break };
+                    if let Err(why) = row.compare(number, &python, &sink) {
                         failed.lock().unwrap().push(format!("{}: {why}", row.name));
                     }
                 }
