@@ -67,6 +67,7 @@ pub use abi::Sample;
 pub use error::Error;
 pub use exemplar::{Exemplar, WithExemplars};
 pub use histogram::{Count, Histogram, HistogramSample};
+pub use log::log_as;
 pub use queue::{RawReceiver, RawSender};
 pub use record::{Json, Record, now_ms};
 pub use sender::{DEFAULT_TIMEOUT, Emit, RecordSender, SendError};

@@ -1,0 +1,157 @@
+//! A Python object as JSON text, for the host to judge: it has the rules of what is a record, and the counters.
+//!
+//! Enters: any object. Leaves: text that the host takes as the record that was meant, or refuses for the reason that
+//! applies. Never: fails, or raises; changes an object.
+//!
+//! Dictionaries, lists, tuples, texts and numbers are what they are in JSON; numbers of other kinds (numpy's, Decimal,
+//! Fraction) become numbers, moments become ISO 8601, and whatever else becomes its `str()`, which is no record and no value.
+
+use std::io::Write as _;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+/// Deeper than the host looks: it refuses such a document, which may be one that holds itself.
+const DEEPEST: usize = 150;
+
+/// Appends the object.
+pub(crate) fn write(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
+    value(object, out, 0);
+}
+
+fn value(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) {
+    if let Ok(text) = object.cast::<PyString>() {
+        string(text, out);
+    } else if let Ok(number) = object.cast::<PyFloat>() {
+        float(number.value(), out);
+    } else if let Ok(flag) = object.cast::<PyBool>() {
+        out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
+    } else if let Ok(number) = object.cast::<PyInt>() {
+        integer(number, out);
+    } else if object.is_none() || depth > DEEPEST {
+        out.extend_from_slice(b"null");
+    } else if let Ok(dictionary) = object.cast::<PyDict>() {
+        // A list of its own: what is made text below may change the dictionary.
+        list(b'{', b'}', dictionary.items().iter(), out, |pair, out| {
+            let pair = pair.cast_into::<PyTuple>().ok()?;
+            let (name, held) = (pair.get_item(0).ok()?, pair.get_item(1).ok()?);
+            match name.cast::<PyString>() {
+                Ok(name) => string(name, out),
+                Err(_) => shown(&name, out),
+            }
+            out.push(b':');
+            value(&held, out, depth + 1);
+            Some(())
+        });
+    } else if let Ok(items) = object.cast::<PyList>() {
+        list(b'[', b']', items.iter(), out, |item, out| Some(value(&item, out, depth + 1)));
+    } else if let Ok(items) = object.cast::<PyTuple>() {
+        list(b'[', b']', items.iter(), out, |item, out| Some(value(&item, out, depth + 1)));
+    } else {
+        other(object, out);
+    }
+}
+
+fn list<'py>(
+    open: u8,
+    close: u8,
+    items: impl Iterator<Item = Bound<'py, PyAny>>,
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(Bound<'py, PyAny>, &mut Vec<u8>) -> Option<()>,
+) {
+    out.push(open);
+    let mut first = true;
+    for item in items {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        // Nothing but a pair is in a list of pairs.
+        let _ = write(item, out);
+    }
+    out.push(close);
+}
+
+/// As Python's own `json` writes them; the host takes these words.
+fn float(number: f64, out: &mut Vec<u8>) {
+    // Writing to memory can't fail.
+    let _ = match number {
+        _ if number.is_nan() => out.write(b"NaN"),
+        f64::INFINITY => out.write(b"Infinity"),
+        f64::NEG_INFINITY => out.write(b"-Infinity"),
+        _ => return drop(write!(out, "{number:?}")),
+    };
+}
+
+fn integer(number: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
+    if let Ok(number) = number.extract::<i64>() {
+        let _ = write!(out, "{number}");
+    } else if let Ok(number) = number.extract::<u64>() {
+        let _ = write!(out, "{number}");
+    } else {
+        // Beyond that the host takes the nearest double; where there is none, it says so.
+        match number.extract::<f64>() {
+            Ok(number) => float(number, out),
+            Err(_) => out.extend_from_slice(b"1e999"),
+        }
+    }
+}
+
+fn other(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
+    let py = object.py();
+    let index = object.call_method0(intern!(py, "__index__")).ok();
+    if let Some(number) = index.as_ref().and_then(|index| index.cast::<PyInt>().ok()) {
+        integer(number, out);
+    } else if let Ok(number) = object.extract::<f64>() {
+        float(number, out);
+    } else {
+        let moment = object.call_method0(intern!(py, "isoformat")).ok();
+        match moment.as_ref().and_then(|moment| moment.cast::<PyString>().ok()) {
+            Some(moment) => string(moment, out),
+            None => shown(object, out),
+        }
+    }
+}
+
+/// Its `str()`, as an f-string would have it.
+fn shown(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
+    match object.str() {
+        Ok(text) => string(&text, out),
+        Err(_) => escaped("<its text can't be made>", out),
+    }
+}
+
+fn string(text: &Bound<'_, PyString>, out: &mut Vec<u8>) {
+    match text.to_str() {
+        Ok(text) => escaped(text, out),
+        // Half of a UTF-16 pair, as Python writes a byte that it could not decode.
+        Err(_) => escaped(&mended(text), out),
+    }
+}
+
+fn mended(text: &Bound<'_, PyString>) -> String {
+    let py = text.py();
+    let bytes = text.call_method1(intern!(py, "encode"), (intern!(py, "utf-16-le"), intern!(py, "surrogatepass")));
+    let bytes: Vec<u8> = bytes.and_then(|bytes| bytes.extract()).unwrap_or_default();
+    let pairs = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    char::decode_utf16(pairs).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+fn escaped(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut plain = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[plain..at]);
+        plain = at + 1;
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            _ => drop(write!(out, "\\u{byte:04x}")),
+        }
+    }
+    out.extend_from_slice(&bytes[plain..]);
+    out.push(b'"');
+}
