@@ -20,6 +20,9 @@ const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/python/re
 
 /// A host that runs this module.
 fn host(python: &CPython, module: &Path) -> Host {
+    // Lies beside the plugin then.
+    plugins::so("monitor-python-bridge");
     let host = Host::new().env("MONITOR_IMPL_PATH", plugins::so("monitor-python")).env("MONITOR_IMPL_PY", module);
+    let host = host.env("PYTHON_LIBRARY", python.library());
     python.variables().into_iter().fold(host, |host, (name, value)| host.env(name, value))
 }

@@ -134,7 +134,9 @@ def label(value):
         return str(int(value))
     if isinstance(value, numbers.Real):
         return json.dumps(float(value))
-    raise Rejected("invalid_label_value")
+    if isinstance(value, (list, tuple, dict)):
+        raise Rejected("invalid_label_value")
+    return text(str(value))
 
 
 def text(value):

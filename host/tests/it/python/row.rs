@@ -38,6 +38,7 @@ pub(super) struct Row {
     variables: &'static [(&'static str, &'static str)],
     end: End,
     says: &'static [&'static str],
+    shows: &'static [&'static str],
 }
 
 /// What plain CPython gave, as `reference.py` writes it down.
@@ -72,7 +73,7 @@ impl Ends {
 
 impl Row {
     pub(super) const fn of(name: &'static str) -> Self {
-        Self { name, variables: &[], end: End::AsTheModule, says: &[] }
+        Self { name, variables: &[], end: End::AsTheModule, says: &[], shows: &[] }
     }
 
     /// Sets these variables, in both runs.
@@ -90,6 +91,12 @@ impl Row {
     /// One error is logged, and all of this stands in it.
     pub(super) const fn says(mut self, says: &'static [&'static str]) -> Self {
         self.says = says;
+        self
+    }
+
+    /// Each of these is a line on stderr of its own.
+    pub(super) const fn shows(mut self, shows: &'static [&'static str]) -> Self {
+        self.shows = shows;
         self
     }
 
@@ -113,6 +120,9 @@ impl Row {
         same("exit status", status, Some(expected)).map_err(context)?;
         self.check_errors(&host).map_err(context)?;
         check_log(&reference.logs, &host).map_err(context)?;
+        let lacks = |line: &&&str| !host.log().iter().any(|shown| shown.text == **line);
+        same("what is not shown", self.shows.iter().filter(lacks).collect::<Vec<_>>(), Vec::new()).map_err(context)?;
+        same("standard output", host.output(), Vec::new()).map_err(context)?;
         if expected == 3 {
             return same("samples", reference.samples.len(), 0);
         }
@@ -148,7 +158,8 @@ impl Row {
     }
 
     fn spawn(&self, number: &str, python: &CPython, folder: &Path, sink: &Sink) -> Running {
-        let host = super::host(python, &folder.join("monitor_impl.py")).env("REMOTE_WRITE_URL", sink.url());
+        let host =
+            super::host(python, &folder.join("monitor_impl.py")).within(folder).env("REMOTE_WRITE_URL", sink.url());
         let host = host.env("PUSH_INTERVAL_S", "0.2").env("EXTERNAL_LABELS", format!("{ROW_LABEL}={number}"));
         self.variables.iter().fold(host, |host, (name, value)| host.env(name, value)).spawn()
     }
@@ -173,25 +184,29 @@ fn unescaped(line: &Line) -> String {
     fields.map(|(_, value)| value.as_str().map_or_else(|| value.to_string(), str::to_owned) + "\n").collect()
 }
 
-/// Each message that the module logged stands in the host's log once, at its level.
+/// What the module logged stands in the host's log, each message at its level and under its logger's name, and nothing else
+/// does, but for what the plugin itself says.
 fn check_log(logged: &[(String, String, String)], host: &Running) -> Result<(), String> {
-    let lines: Vec<(String, String)> =
-        host.log().iter().map(|line| (line.level().to_owned(), unescaped(line))).collect();
-    for (level, name, message) in logged {
+    let mut lines: Vec<[String; 3]> = Vec::new();
+    for line in host.log().iter().filter(|line| line.field("target") == "plugin") {
+        lines.push([line.level(), line.field("module"), line.message()].map(str::to_owned));
+    }
+    lines.retain(|[_, module, _]| module != "monitor_python");
+    for (level, logger, message) in logged {
         let level = match level.as_str() {
             "CRITICAL" => "ERROR",
             "NOTICE" => "INFO",
             level => level,
         };
-        let is_it = |(at, text): &&(String, String)| {
-            at == level && text.contains(message.as_str()) && text.contains(name.as_str())
+        // A traceback follows the message.
+        let is_it =
+            |line: &[String; 3]| line[0] == level && line[1] == *logger && line[2].starts_with(message.as_str());
+        let Some(at) = lines.iter().position(is_it) else {
+            return Err(format!("{level} {logger} {message:?} is not logged"));
         };
-        let found = lines.iter().filter(is_it).count();
-        if found != 1 {
-            return Err(format!("{level} {name} {message:?} is logged {found} times"));
-        }
+        lines.remove(at);
     }
-    Ok(())
+    same("further lines in the log", lines, Vec::new())
 }
 
 fn check_samples(reference: Reference, arrived: Vec<Sample>) -> Result<(), String> {

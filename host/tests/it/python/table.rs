@@ -3,6 +3,7 @@
 //! Enters: a file name and the host's variables. Leaves: what differs, for all rows at once. Never: knows what a module
 //! sends; the reference says that, and `reference.py` is itself held against docs/records.md.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -41,24 +42,36 @@ const ROWS: [Row; 35] = [
     Row::of("backlog").with(ISOLATED),
     // What it may say.
     Row::of("logs").with(&[("LOG_LEVEL", "DEBUG")]),
-    Row::of("prints"),
+    Row::of("prints").shows(&[
+        "printed words 1.5",
+        "printed unflushed and on",
+        "printed to stderr",
+        "written to stdout",
+        "written to stderr: é 😀",
+    ]),
     // How it may end.
     Row::of("sets_the_event"),
-    Row::of("raises_while_reading").says(&["hwmon3 does not answer", "SensorGone", "line 15"]),
-    Row::of("raises_while_processing").says(&["ValueError", "could not convert string to float: '3 W'", "line 12"]),
+    Row::of("raises_while_reading").says(&[
+        "SensorGone: hwmon3 does not answer",
+        "monitor_impl.py:14 in read",
+        "monitor_impl.py:20 in get_power",
+        "KeyError: 'hwmon3'",
+    ]),
+    Row::of("raises_while_processing")
+        .says(&["ValueError: could not convert string to float: '3 W'", "monitor_impl.py:12 in process_data"]),
     Row::of("returns_while_reading").says(&["get_power"]),
     Row::of("returns_while_processing").says(&["process_data"]),
-    Row::of("exits_while_reading").says(&["get_power", "SystemExit"]),
-    Row::of("exits_while_processing").says(&["process_data", "SystemExit", "7"]),
-    Row::of("exits_with_words").says(&["no sensor at /dev/hwmon3"]),
+    Row::of("exits_while_reading").says(&["get_power", "sys.exit()", "monitor_impl.py:7"]),
+    Row::of("exits_while_processing").says(&["process_data", "sys.exit(7)", "monitor_impl.py:12"]),
+    Row::of("exits_with_words").says(&["sys.exit('no sensor at /dev/hwmon3')", "monitor_impl.py:6 in open_sensor"]),
     Row::of("interrupts").says(&["KeyboardInterrupt"]),
     Row::of("sleeps").with(&[("SHUTDOWN_TIMEOUT_S", "1")]).ends(End::LeftBehind),
-    Row::of("exits_with_words").with(ISOLATED).says(&["no sensor at /dev/hwmon3"]),
+    Row::of("exits_with_words").with(ISOLATED).says(&["sys.exit('no sensor at /dev/hwmon3')", "monitor_impl.py:6"]),
     // Why it may not start.
-    Row::of("syntax_error").says(&["monitor_impl.py", "line 5", "SyntaxError: expected ':'"]),
-    Row::of("missing_package").says(&["No module named 'sensors_that_nobody_has'", "line 4"]),
+    Row::of("syntax_error").says(&["monitor_impl.py:5", "SyntaxError: expected ':'"]),
+    Row::of("missing_package").says(&["No module named 'sensors_that_nobody_has'", "monitor_impl.py:4"]),
     Row::of("missing_function").says(&["process_data"]),
-    Row::of("raises_on_import").says(&["KeyError: 'SENSOR_LIMIT_W'", "line 4"]),
+    Row::of("raises_on_import").says(&["KeyError: 'SENSOR_LIMIT_W'", "monitor_impl.py:4"]),
     Row::of("exits_on_import").says(&["this machine has no sensor"]),
 ];
 
@@ -73,7 +86,8 @@ fn each_module_sends_the_same_under_plain_python_and_under_the_bridge() {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(row) = ROWS.get(number) else { break };
-                    if let Err(why) = row.compare(number, &python, &sink) {
+                    let compared = catch_unwind(AssertUnwindSafe(|| row.compare(number, &python, &sink)));
+                    if let Err(why) = compared.unwrap_or_else(|_| Err("it panicked, see above".to_owned())) {
                         failed.lock().unwrap().push(format!("{}: {why}", row.name));
                     }
                 }

@@ -43,5 +43,5 @@ def process_data(input_queue, output_queue, stop_event):
     with ThreadPoolExecutor(3) as pool:
         for number in range(3):
             pool.submit(lambda own: [put(one) for one in own], [one for one in readings if one[0] == number]).result()
-    output_queue.put({"metric": "last", "value": threading.main_thread().is_alive()})
+    output_queue.put({"metric": "last", "value": threading.active_count() >= 3})
     stop_event.wait()
