@@ -85,6 +85,11 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// How many places are taken.
     pub(crate) fn taken(&self) -> u64 {
         self.lock().taken.min(self.capacity)

@@ -35,7 +35,9 @@ static TABLE: Host = Host {
     log,
     keep,
     release,
+    try_put,
     put,
+    try_get,
     get,
     waiting,
     capacity,
@@ -78,10 +80,19 @@ extern "C" fn release(run: Name) {
     guarded((), || unsafe { Arc::decrement_strong_count(run.0.cast::<Run>()) });
 }
 
+extern "C" fn try_put(run: Name, item: &Item) -> i32 {
+    put_with(item, |item| the(run).try_put(item))
+}
+
 extern "C" fn put(run: Name, item: &Item, timeout_ns: u64) -> i32 {
-    guarded(code::OVER, || {
+    put_with(item, |item| the(run).put(item, timeout(timeout_ns)))
+}
+
+fn put_with(item: &Item, put: impl FnOnce(Owned) -> Result<(), (Refused, Owned)>) -> i32 {
+    // Where it panicked the item may be in the queue, or given back already: in no case is it the caller's.
+    guarded(code::DONE, || {
         let Some(bridge) = BRIDGE.get() else { return code::OVER };
-        match the(run).put(Owned::new(Item(item.0), bridge.drop_item), timeout(timeout_ns)) {
+        match put(Owned::new(Item(item.0), bridge.drop_item)) {
             Ok(()) => code::DONE,
             Err((refused, item)) => {
                 // It is the caller's still.
@@ -92,8 +103,16 @@ extern "C" fn put(run: Name, item: &Item, timeout_ns: u64) -> i32 {
     })
 }
 
+extern "C" fn try_get(run: Name, item: &mut Item) -> i32 {
+    get_with(item, || the(run).try_get())
+}
+
 extern "C" fn get(run: Name, item: &mut Item, timeout_ns: u64) -> i32 {
-    guarded(code::OVER, || match the(run).get(timeout(timeout_ns)) {
+    get_with(item, || the(run).get(timeout(timeout_ns)))
+}
+
+fn get_with(item: &mut Item, get: impl FnOnce() -> Result<Owned, Refused>) -> i32 {
+    guarded(code::OVER, || match get() {
         Ok(taken) => {
             *item = taken.into_item();
             code::DONE

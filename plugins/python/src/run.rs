@@ -87,6 +87,18 @@ impl Run {
         self.raw().gate.close();
     }
 
+    /// Puts an item into the raw queue if there is room just now. One that comes back was not counted.
+    pub(crate) fn try_put(&self, item: Owned) -> Result<(), (Refused, Owned)> {
+        let Raw { sender, gate } = self.raw();
+        if gate.is_closed() || gate.enter(Some(Duration::ZERO)) != Place::Taken {
+            return Err((Refused::TimedOut, item));
+        }
+        sender.send_timeout(item, Duration::ZERO).map_err(|refused| {
+            gate.leave();
+            (Refused::TimedOut, refused.into_inner())
+        })
+    }
+
     /// Puts an item into the raw queue. One that comes back was counted by it.
     pub(crate) fn put(&self, item: Owned, timeout: Option<Duration>) -> Result<(), (Refused, Owned)> {
         let Raw { sender, gate } = self.raw();
@@ -105,6 +117,13 @@ impl Run {
                 Err((if over { Refused::Over } else { Refused::TimedOut }, refused.into_inner()))
             }
         }
+    }
+
+    /// Takes an item out of the raw queue if there is one just now.
+    pub(crate) fn try_get(&self) -> Result<Owned, Refused> {
+        let item = self.input.get().and_then(|input| input.pull_timeout(Duration::ZERO)).ok_or(Refused::TimedOut)?;
+        self.settle(self.raw().gate.leave());
+        Ok(item)
     }
 
     /// Takes an item out of the raw queue. At the end of the run a wait with a timeout ends early, once: a module that asks

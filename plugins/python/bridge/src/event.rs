@@ -25,26 +25,27 @@ impl StopEvent {
 
 #[pymethods]
 impl StopEvent {
-    fn is_set(&self, py: Python<'_>) -> bool {
-        self.run.is_stopped(py, self.worker)
+    fn is_set(&self) -> bool {
+        self.run.is_stopped(self.worker)
     }
 
     #[pyo3(name = "isSet")]
-    fn is_set_in_camel_case(&self, py: Python<'_>) -> bool {
-        self.is_set(py)
+    fn is_set_in_camel_case(&self) -> bool {
+        self.is_set()
     }
 
     #[pyo3(signature = (timeout = Timeout::NONE))]
     fn wait(&self, py: Python<'_>, timeout: Timeout<'_>) -> PyResult<bool> {
-        Ok(self.run.wait_stopped(py, self.worker, timeout.of_event()?))
+        // As its own does, it looks at no timeout when there is nothing to wait for.
+        Ok(self.is_set() || self.run.wait_stopped(py, self.worker, timeout.of_event()?))
     }
 
-    fn set(&self, py: Python<'_>) {
-        self.run.stop(py);
+    fn set(&self) {
+        self.run.stop();
     }
 
     fn clear(&self, py: Python<'_>) {
-        if self.is_set(py) {
+        if self.is_set() {
             py.detach(|| host::log(2, "stop_event", "clear() was called: a stop is never taken back"));
         }
     }

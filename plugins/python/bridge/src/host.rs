@@ -65,28 +65,35 @@ impl Kept {
         Kept { host, run }
     }
 
-    /// Puts an object into the raw queue.
+    /// Puts an object into the raw queue. Where there is room the lock is kept: a thread that gives it away may wait long
+    /// until it has it again, however short its call.
     pub(crate) fn put(&self, py: Python<'_>, object: Py<PyAny>, wait: Wait) -> Result<(), Refused> {
         let item = Item(object.into_ptr().cast());
-        let answer = py.detach(|| (self.host.put)(self.run, &item, wait.nanoseconds()));
+        let answer = match (self.host.try_put)(self.run, &item) {
+            code::DONE => code::DONE,
+            _ => py.detach(|| (self.host.put)(self.run, &item, wait.nanoseconds())),
+        };
         refused(answer).inspect_err(|_| drop(crate::object(item)))
     }
 
-    /// Takes an object out of the raw queue.
+    /// Takes an object out of the raw queue; as with [`put`](Self::put), the lock is kept if one is there.
     pub(crate) fn get(&self, py: Python<'_>, wait: Wait) -> Result<Py<PyAny>, Refused> {
         let mut item = Item(std::ptr::null_mut());
-        let answer = py.detach(|| (self.host.get)(self.run, &mut item, wait.nanoseconds()));
+        let answer = match (self.host.try_get)(self.run, &mut item) {
+            code::DONE => code::DONE,
+            _ => py.detach(|| (self.host.get)(self.run, &mut item, wait.nanoseconds())),
+        };
         refused(answer).map(|()| crate::object(item))
     }
 
     /// How many objects the raw queue holds.
-    pub(crate) fn waiting(&self, py: Python<'_>) -> u64 {
-        py.detach(|| (self.host.waiting)(self.run))
+    pub(crate) fn waiting(&self) -> u64 {
+        (self.host.waiting)(self.run)
     }
 
     /// How many it holds at most.
-    pub(crate) fn capacity(&self, py: Python<'_>) -> u64 {
-        py.detach(|| (self.host.capacity)(self.run))
+    pub(crate) fn capacity(&self) -> u64 {
+        (self.host.capacity)(self.run)
     }
 
     /// How many the host's own queue holds at most.
@@ -100,8 +107,8 @@ impl Kept {
     }
 
     /// Whether a worker should end.
-    pub(crate) fn is_stopped(&self, py: Python<'_>, worker: i32) -> bool {
-        py.detach(|| (self.host.is_stopped)(self.run, worker))
+    pub(crate) fn is_stopped(&self, worker: i32) -> bool {
+        (self.host.is_stopped)(self.run, worker)
     }
 
     /// Waits until a worker should end; whether it should.
@@ -110,8 +117,8 @@ impl Kept {
     }
 
     /// Both workers should end.
-    pub(crate) fn stop(&self, py: Python<'_>) {
-        py.detach(|| (self.host.stop)(self.run));
+    pub(crate) fn stop(&self) {
+        (self.host.stop)(self.run);
     }
 }
 

@@ -10,7 +10,7 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
 use crate::event::StopEvent;
-use crate::host::Kept;
+use crate::host::{Kept, Wait};
 use crate::interpreter;
 use crate::queues::{OutputQueue, RawQueue, RunOver};
 
@@ -65,12 +65,16 @@ impl Module {
 
     /// A function may end by `sys.exit()` when it was asked to stop, and by a wait that the end of the run has ended.
     fn judge(&self, py: Python<'_>, worker: i32, error: PyErr) -> PyResult<()> {
-        let is_over = error.is_instance_of::<RunOver>(py);
+        if error.is_instance_of::<RunOver>(py) {
+            // Whatever ended the run is told first, and then this one is asked to stop.
+            self.run.wait_stopped(py, worker, Wait::Forever);
+            return Ok(());
+        }
         let is_quiet = error.is_instance_of::<PySystemExit>(py) && {
             let code = error.value(py).getattr("code")?;
             code.is_none() || code.eq(0)?
         };
-        if is_over || (is_quiet && self.run.is_stopped(py, worker)) { Ok(()) } else { Err(error) }
+        if is_quiet && self.run.is_stopped(worker) { Ok(()) } else { Err(error) }
     }
 }
 

@@ -14,6 +14,10 @@ import sys
 import threading
 
 
+class Unfit(Exception):
+    """The module lacks something; the text says it all."""
+
+
 class HostHandler(logging.Handler):
     """Takes what reaches the root logger to the host's log."""
 
@@ -68,7 +72,7 @@ def load(path):
     for wanted in ("get_power", "process_data"):
         function = getattr(module, wanted, None)
         if not callable(function):
-            raise LookupError(f"{path} has no function {wanted}")
+            raise Unfit(f"{path} has no function {wanted}")
         functions.append(function)
     return functions
 
@@ -87,8 +91,9 @@ def finish():
     flush()
 
 
-def explain(error):
+def explain(error, traceback):
     """One line: what was raised, where, and why, the innermost call first."""
+    error = error.with_traceback(traceback or error.__traceback__)
     lines, seen = [_one(error)], {id(error)}
     while True:
         if error.__cause__ is not None:
@@ -107,6 +112,8 @@ def _one(error):
     if isinstance(error, SyntaxError) and error.filename:
         text = (error.text or "").strip()
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}" + (f": {text}" if text else "")
+    if isinstance(error, Unfit):
+        return str(error)
     if isinstance(error, SystemExit):
         said = f"sys.exit({'' if error.code is None else repr(error.code)})"
     else:

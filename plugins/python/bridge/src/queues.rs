@@ -78,21 +78,21 @@ impl RawQueue {
         self.get_waiting(py, Wait::For(0))
     }
 
-    fn qsize(&self, py: Python<'_>) -> u64 {
-        self.run.waiting(py)
+    fn qsize(&self) -> u64 {
+        self.run.waiting()
     }
 
-    fn empty(&self, py: Python<'_>) -> bool {
-        self.run.waiting(py) == 0
+    fn empty(&self) -> bool {
+        self.run.waiting() == 0
     }
 
-    fn full(&self, py: Python<'_>) -> bool {
-        self.run.waiting(py) >= self.run.capacity(py)
+    fn full(&self) -> bool {
+        self.run.waiting() >= self.run.capacity()
     }
 
     #[getter]
-    fn maxsize(&self, py: Python<'_>) -> u64 {
-        self.run.capacity(py)
+    fn maxsize(&self) -> u64 {
+        self.run.capacity()
     }
 
     #[getter]

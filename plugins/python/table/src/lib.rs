@@ -126,7 +126,7 @@ impl Answer {
 }
 
 /// What the plugin offers to the bridge. Each may be called from any thread; those with a timeout (in nanoseconds, or
-/// [`FOREVER`]) may wait and are not to be called with the interpreter's lock held.
+/// [`FOREVER`]) and `log` may wait, and are not to be called with the interpreter's lock held.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Host {
@@ -138,8 +138,13 @@ pub struct Host {
     pub keep: extern "C" fn(Run),
     /// One holder less.
     pub release: extern "C" fn(Run),
-    /// Puts an item into the raw queue: a [`code`]. It is taken only with [`code::DONE`].
+    /// Puts an item into the raw queue if there is room just now: a [`code`]. It is taken only with [`code::DONE`], and
+    /// nothing is counted otherwise.
+    pub try_put: extern "C" fn(Run, &Item) -> i32,
+    /// Puts an item into the raw queue: a [`code`]. It is taken only with [`code::DONE`], and counted as refused otherwise.
     pub put: extern "C" fn(Run, &Item, u64) -> i32,
+    /// Takes an item out of the raw queue if there is one just now: a [`code`].
+    pub try_get: extern "C" fn(Run, &mut Item) -> i32,
     /// Takes an item out of the raw queue: a [`code`]. There is one only with [`code::DONE`].
     pub get: extern "C" fn(Run, &mut Item, u64) -> i32,
     /// How many items the raw queue holds.
