@@ -207,7 +207,7 @@ def end_of(function, arguments):
         return f"SystemExit: {end.code}"
     except BaseException as error:
         traceback.print_exc()
-        return "".join(traceback.format_exception_only(error)).strip()
+        return text("".join(traceback.format_exception_only(error)).strip())
 
 
 class Worker(threading.Thread):

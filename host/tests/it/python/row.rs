@@ -191,7 +191,7 @@ fn check_log(logged: &[(String, String, String)], host: &Running) -> Result<(), 
     for line in host.log().iter().filter(|line| line.field("target") == "plugin") {
         lines.push([line.level(), line.field("module"), line.message()].map(str::to_owned));
     }
-    lines.retain(|[_, module, _]| module != "monitor_python");
+    lines.retain(|[_, module, _]| !module.starts_with("monitor_p"));
     for (level, logger, message) in logged {
         let level = match level.as_str() {
             "CRITICAL" => "ERROR",

@@ -52,7 +52,7 @@ const ROWS: [Row; 35] = [
     // How it may end.
     Row::of("sets_the_event"),
     Row::of("raises_while_reading").says(&[
-        "SensorGone: hwmon3 does not answer",
+        "SensorGone: hwmon3 does not answer: \u{fffd}",
         "monitor_impl.py:14 in read",
         "monitor_impl.py:20 in get_power",
         "KeyError: 'hwmon3'",

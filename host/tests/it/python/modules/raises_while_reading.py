@@ -11,7 +11,7 @@ def read(number):
         try:
             return {}["hwmon3"]
         except KeyError as error:
-            raise SensorGone("hwmon3 does not answer") from error
+            raise SensorGone("hwmon3 does not answer: \udcff") from error
     return number
 
 
