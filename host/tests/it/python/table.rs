@@ -32,7 +32,7 @@ const ROWS: [Row; 35] = [
     Row::of("event_api").with(&[("SCRAPE_INTERVAL_S", "0.25")]),
     Row::of("full_queue").with(&[("RAW_QUEUE_SIZE", "10")]),
     Row::of("many").with(&[("RAW_QUEUE_SIZE", "3"), ("PROC_QUEUE_SIZE", "7")]),
-    Row::of("own_threads"),
+    Row::of("own_threads").shows(&["ValueError: a thread of its own may fail alone"]),
     Row::of("tools"),
     Row::of("beside"),
     Row::of("backlog"),

@@ -77,6 +77,24 @@ def load(path):
     return functions
 
 
+def run(name, function, *arguments):
+    """Calls a function as the program did, on a thread of Python's own, and waits for its end: from a thread that Python does
+    not know no process can be forked, and it has no name."""
+    ends = []
+
+    def call():
+        try:
+            function(*arguments)
+        except BaseException as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=call, name=f"{name}_thread", daemon=True)
+    thread.start()
+    thread.join()
+    if ends:
+        raise ends.pop()
+
+
 def _text(text):
     """Half of a UTF-16 pair, as Python reads a byte that is no UTF-8, is no text to anybody else."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
