@@ -53,6 +53,7 @@ mod telling;
 mod unread;
 
 // What sensors give.
+mod python;
 mod rapl;
 
 // What an operator sets.

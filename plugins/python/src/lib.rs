@@ -42,10 +42,12 @@ impl MonitorImpl for Python {
 
     fn new() -> Result<Self, Error> {
         let named = setting("MONITOR_IMPL_PY").text("")?;
-        let own = library::lies_at((Python::new as fn() -> Result<Python, Error>) as *const _).ok_or_else(|| Error::new("the plugin lies in no file"))?;
+        let own = library::lies_at((Python::new as fn() -> Result<Python, Error>) as *const _)
+            .ok_or_else(|| Error::new("the plugin lies in no file"))?;
         let path = module_path(&named, &own)?;
         // A flag of the host's would not be seen; then `maxsize` is not right, and nothing else.
-        let output_capacity = setting("PROC_QUEUE_SIZE").number(OUTPUT_CAPACITY, 1..=u64::MAX).unwrap_or(OUTPUT_CAPACITY);
+        let output_capacity =
+            setting("PROC_QUEUE_SIZE").number(OUTPUT_CAPACITY, 1..=u64::MAX).unwrap_or(OUTPUT_CAPACITY);
         let python = library::open(&setting("PYTHON_LIBRARY").text("")?)?;
         let bridge = bridge::open(&beside(&own, bridge::FILE))?;
         let run = Arc::new(Run::new(output_capacity));

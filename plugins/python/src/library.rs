@@ -40,7 +40,9 @@ pub(crate) fn open(named: &str) -> Result<Python, Error> {
         // SAFETY: a libpython has no constructors to speak of; what an operator names instead is trusted as a plugin is.
         match unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) } {
             Ok(library) => return look_at(library, named),
-            Err(error) => refused.push(std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string)),
+            Err(error) => {
+                refused.push(std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string))
+            }
         }
     }
     let first = refused.into_iter().next().unwrap_or_default();
@@ -60,8 +62,8 @@ fn look_at(library: Library, named: &str) -> Result<Python, Error> {
     let library = std::mem::ManuallyDrop::new(library);
     // SAFETY: `Py_GetVersion` has this type in every Python there is, and may be called before anything else.
     let get_version = unsafe { library.get::<extern "C" fn() -> *const c_char>(b"Py_GetVersion\0") };
-    let get_version =
-        get_version.map_err(|_| Error::new(format!("PYTHON_LIBRARY={named}: this is no Python: it has no Py_GetVersion")))?;
+    let get_version = get_version
+        .map_err(|_| Error::new(format!("PYTHON_LIBRARY={named}: this is no Python: it has no Py_GetVersion")))?;
     // SAFETY: Python promises static text that ends with a NUL.
     let text = unsafe { CStr::from_ptr(get_version()) }.to_string_lossy().into_owned();
     let path = lies_at(*get_version as *const c_void).unwrap_or_else(|| PathBuf::from(named));
@@ -80,6 +82,7 @@ fn look_at(library: Library, named: &str) -> Result<Python, Error> {
             python.version
         )));
     }
+    use_utf8(&library);
     if let Some(program) = program_beside(&python.path, minor) {
         set_program_name(&library, &program);
     }
@@ -97,12 +100,24 @@ fn minor_version(text: &str) -> Option<u32> {
 fn program_beside(library: &Path, minor: u32) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::env::split_paths(&path).map(|dir| dir.join("python3")).find(|program| program.is_file());
-    let is_virtual = |program: &Path| program.parent().and_then(Path::parent).is_some_and(|at| at.join("pyvenv.cfg").is_file());
+    let is_virtual =
+        |program: &Path| program.parent().and_then(Path::parent).is_some_and(|at| at.join("pyvenv.cfg").is_file());
     if first.is_some_and(|program| is_virtual(&program)) {
         return None;
     }
     let name = format!("bin/python3.{minor}");
     library.canonicalize().ok()?.ancestors().skip(1).map(|dir| dir.join(&name)).find(|program| program.is_file())
+}
+
+/// As `python3` does by itself where no locale is set, which is usual in a container: a program that embeds Python has to ask
+/// for it, and without it texts and files would be ASCII.
+fn use_utf8(library: &Library) {
+    // SAFETY: the type that this variable has as long as it exists (later Pythons need no asking); it is read when the
+    // interpreter starts.
+    if let Ok(mode) = unsafe { library.get::<*mut c_int>(b"Py_UTF8Mode\0") } {
+        // SAFETY: the address of that variable, which nobody else uses before the start.
+        unsafe { **mode = 1 };
+    }
 }
 
 fn set_program_name(library: &Library, program: &Path) {

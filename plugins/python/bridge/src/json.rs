@@ -5,9 +5,12 @@
 //!
 //! Dictionaries, lists, tuples, texts and numbers are what they are in JSON; numbers of other kinds (numpy's, Decimal,
 //! Fraction) become numbers, moments become ISO 8601, and whatever else becomes its `str()`, which is no record and no value.
+//! A record's `value` and `timestamp_ms` may be all that `float()` and `int()` take, `"12.5"` for example: existing modules rely
+//! on that.
 
 use std::io::Write as _;
 
+use pyo3::PyTypeInfo;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -15,9 +18,26 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 /// Deeper than the host looks: it refuses such a document, which may be one that holds itself.
 const DEEPEST: usize = 150;
 
-/// Appends the object.
+/// Appends the object: a dictionary, a list or tuple of them, or something that the host refuses.
 pub(crate) fn write(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
-    value(object, out, 0);
+    if let Ok(items) = object.cast::<PyList>() {
+        list(b'[', b']', items.iter(), out, |item, out| Some(one(&item, out, 1)));
+    } else if let Ok(items) = object.cast::<PyTuple>() {
+        list(b'[', b']', items.iter(), out, |item, out| Some(one(&item, out, 1)));
+    } else {
+        one(object, out, 0);
+    }
+}
+
+fn one(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) {
+    match object.cast::<PyDict>() {
+        Ok(record) => dictionary(record, out, depth, |name, held, out| match name {
+            "value" => taken_by::<PyFloat>(held, out),
+            "timestamp_ms" => taken_by::<PyInt>(held, out),
+            _ => false,
+        }),
+        Err(_) => value(object, out, depth),
+    }
 }
 
 fn value(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) {
@@ -31,19 +51,8 @@ fn value(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) {
         integer(number, out);
     } else if object.is_none() || depth > DEEPEST {
         out.extend_from_slice(b"null");
-    } else if let Ok(dictionary) = object.cast::<PyDict>() {
-        // A list of its own: what is made text below may change the dictionary.
-        list(b'{', b'}', dictionary.items().iter(), out, |pair, out| {
-            let pair = pair.cast_into::<PyTuple>().ok()?;
-            let (name, held) = (pair.get_item(0).ok()?, pair.get_item(1).ok()?);
-            match name.cast::<PyString>() {
-                Ok(name) => string(name, out),
-                Err(_) => shown(&name, out),
-            }
-            out.push(b':');
-            value(&held, out, depth + 1);
-            Some(())
-        });
+    } else if let Ok(held) = object.cast::<PyDict>() {
+        dictionary(held, out, depth, |_, _, _| false);
     } else if let Ok(items) = object.cast::<PyList>() {
         list(b'[', b']', items.iter(), out, |item, out| Some(value(&item, out, depth + 1)));
     } else if let Ok(items) = object.cast::<PyTuple>() {
@@ -51,6 +60,42 @@ fn value(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) {
     } else {
         other(object, out);
     }
+}
+
+/// `special` writes a value that is not to be written as usual, and says whether it did.
+fn dictionary(
+    dictionary: &Bound<'_, PyDict>,
+    out: &mut Vec<u8>,
+    depth: usize,
+    special: impl Fn(&str, &Bound<'_, PyAny>, &mut Vec<u8>) -> bool,
+) {
+    // A list of its own: what is made text below may change the dictionary.
+    list(b'{', b'}', dictionary.items().iter(), out, |pair, out| {
+        let pair = pair.cast_into::<PyTuple>().ok()?;
+        let (name, held) = (pair.get_item(0).ok()?, pair.get_item(1).ok()?);
+        let text = name.cast::<PyString>().ok();
+        match text {
+            Some(name) => string(name, out),
+            None => shown(&name, out),
+        }
+        out.push(b':');
+        let name = text.and_then(|name| name.to_str().ok()).unwrap_or_default();
+        if !special(name, &held, out) {
+            value(&held, out, depth + 1);
+        }
+        Some(())
+    });
+}
+
+/// Writes what is no number yet as the number that this type's constructor makes of it, if it does.
+fn taken_by<T: PyTypeInfo>(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
+    let is_number = object.cast::<PyFloat>().is_ok() || object.cast::<PyInt>().is_ok();
+    if object.is_none() || (is_number && object.cast::<PyBool>().is_err()) {
+        return false;
+    }
+    let Ok(number) = object.py().get_type::<T>().call1((object,)) else { return false };
+    value(&number, out, 0);
+    true
 }
 
 fn list<'py>(

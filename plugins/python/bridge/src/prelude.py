@@ -27,7 +27,7 @@ class HostHandler(logging.Handler):
 
     def emit(self, record):
         try:
-            self.write(record.levelno, record.name, self.format(record))
+            self.write(record.levelno, _text(record.name), _text(self.format(record)))
         except Exception:
             self.handleError(record)
 
@@ -77,6 +77,11 @@ def load(path):
     return functions
 
 
+def _text(text):
+    """Half of a UTF-16 pair, as Python reads a byte that is no UTF-8, is no text to anybody else."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def flush():
     """Before nobody flushes any more."""
     try:
@@ -101,9 +106,9 @@ def explain(error, traceback):
         elif error.__context__ is not None and not error.__suppress_context__:
             error, why = error.__context__, "while handling"
         else:
-            return "; ".join(lines)
+            return _text("; ".join(lines))
         if id(error) in seen or len(lines) == 5:
-            return "; ".join(lines)
+            return _text("; ".join(lines))
         seen.add(id(error))
         lines.append(f"{why} {_one(error)}")
 
