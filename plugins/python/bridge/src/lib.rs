@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "the table is C's, and objects travel through it as pointers")]
 
 mod arguments;
+mod ending;
 mod event;
 mod host;
 mod interpreter;

@@ -9,6 +9,7 @@ use monitor_python_table::worker;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 
+use crate::ending;
 use crate::event::StopEvent;
 use crate::host::{Kept, Wait};
 use crate::interpreter;
@@ -28,6 +29,7 @@ impl Module {
     /// Loads the module at `path`; or why it can't be.
     pub(crate) fn load(run: Kept, path: &str) -> Result<Self, String> {
         interpreter::start()?;
+        ending::register();
         Python::attach(|py| {
             let functions = interpreter::prelude(py)?.call_method1("load", (path,))?.extract()?;
             let raw = Py::new(py, RawQueue::new(run.clone()))?;
@@ -48,6 +50,7 @@ impl Module {
             ended.or_else(|error| self.judge(py, worker, error))
         });
         self.at_work.fetch_sub(1, Ordering::AcqRel);
+        ending::register();
         ended.map_err(|error| interpreter::explain(&error))
     }
 
@@ -84,6 +87,7 @@ impl Drop for Module {
         // One that ignores the stop may hold the lock for ever.
         if self.at_work.load(Ordering::Acquire) == 0 {
             Python::attach(interpreter::finish);
+            ending::register();
         }
     }
 }
