@@ -21,9 +21,9 @@ const DEEPEST: usize = 150;
 /// Appends the object: a dictionary, a list or tuple of them, or something that the host refuses.
 pub(crate) fn write(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
     if let Ok(items) = object.cast::<PyList>() {
-        list(b'[', b']', items.iter(), out, |item, out| Some(one(&item, out, 1)));
+        list(b'[', b']', items.iter(), out, |item, out| one(&item, out, 1));
     } else if let Ok(items) = object.cast::<PyTuple>() {
-        list(b'[', b']', items.iter(), out, |item, out| Some(one(&item, out, 1)));
+        list(b'[', b']', items.iter(), out, |item, out| one(&item, out, 1));
     } else {
         one(object, out, 0);
     }
@@ -54,9 +54,9 @@ fn value(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) {
     } else if let Ok(held) = object.cast::<PyDict>() {
         dictionary(held, out, depth, |_, _, _| false);
     } else if let Ok(items) = object.cast::<PyList>() {
-        list(b'[', b']', items.iter(), out, |item, out| Some(value(&item, out, depth + 1)));
+        list(b'[', b']', items.iter(), out, |item, out| value(&item, out, depth + 1));
     } else if let Ok(items) = object.cast::<PyTuple>() {
-        list(b'[', b']', items.iter(), out, |item, out| Some(value(&item, out, depth + 1)));
+        list(b'[', b']', items.iter(), out, |item, out| value(&item, out, depth + 1));
     } else {
         other(object, out);
     }
@@ -69,10 +69,9 @@ fn dictionary(
     depth: usize,
     special: impl Fn(&str, &Bound<'_, PyAny>, &mut Vec<u8>) -> bool,
 ) {
-    // A list of its own: what is made text below may change the dictionary.
+    // A list of its own: what is made text below may change the dictionary. Nothing but a pair is in it.
     list(b'{', b'}', dictionary.items().iter(), out, |pair, out| {
-        let pair = pair.cast_into::<PyTuple>().ok()?;
-        let (name, held) = (pair.get_item(0).ok()?, pair.get_item(1).ok()?);
+        let Ok((name, held)) = pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() else { return };
         let text = name.cast::<PyString>().ok();
         match text {
             Some(name) => string(name, out),
@@ -83,7 +82,6 @@ fn dictionary(
         if !special(name, &held, out) {
             value(&held, out, depth + 1);
         }
-        Some(())
     });
 }
 
@@ -103,7 +101,7 @@ fn list<'py>(
     close: u8,
     items: impl Iterator<Item = Bound<'py, PyAny>>,
     out: &mut Vec<u8>,
-    mut write: impl FnMut(Bound<'py, PyAny>, &mut Vec<u8>) -> Option<()>,
+    mut write: impl FnMut(Bound<'py, PyAny>, &mut Vec<u8>),
 ) {
     out.push(open);
     let mut first = true;
@@ -111,8 +109,7 @@ fn list<'py>(
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
-        // Nothing but a pair is in a list of pairs.
-        let _ = write(item, out);
+        write(item, out);
     }
     out.push(close);
 }
