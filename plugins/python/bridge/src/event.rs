@@ -3,9 +3,9 @@
 //! Enters: the host's stop, or the module's own `set`. Leaves: every wait at once. Never: unset again, so `clear` does nothing
 //! but say so.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use pyo3::intern;
 
 use crate::arguments::Timeout;
 use crate::host::{self, Kept};

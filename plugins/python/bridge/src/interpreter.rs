@@ -45,7 +45,8 @@ pub(crate) fn prelude(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
 /// What was raised, where, and why, in one line.
 pub(crate) fn explain(error: &PyErr) -> String {
     Python::attach(|py| {
-        let explained = prelude(py).and_then(|prelude| prelude.call_method1("explain", (error.value(py), error.traceback(py)))?.extract());
+        let explained = prelude(py)
+            .and_then(|prelude| prelude.call_method1("explain", (error.value(py), error.traceback(py)))?.extract());
         explained.unwrap_or_else(|_| error.to_string())
     })
 }
