@@ -212,7 +212,7 @@ def end_of(function, arguments):
 
 class Worker(threading.Thread):
     def __init__(self, *call):
-        super().__init__(daemon=True)
+        super().__init__(daemon=True, name=f"{call[0].__name__}_thread")
         self.call, self.end = call, None
         self.start()
 

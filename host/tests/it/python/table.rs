@@ -19,7 +19,7 @@ const LANES: usize = 6;
 const ISOLATED: &[(&str, &str)] = &[("PLUGIN_ISOLATION", "process")];
 
 /// By the name of its module.
-const ROWS: [Row; 35] = [
+const ROWS: [Row; 37] = [
     // What may be handed over.
     Row::of("lists"),
     Row::of("numbers"),
@@ -32,14 +32,16 @@ const ROWS: [Row; 35] = [
     Row::of("event_api").with(&[("SCRAPE_INTERVAL_S", "0.25")]),
     Row::of("full_queue").with(&[("RAW_QUEUE_SIZE", "10")]),
     Row::of("many").with(&[("RAW_QUEUE_SIZE", "3"), ("PROC_QUEUE_SIZE", "7")]),
-    Row::of("own_threads"),
+    Row::of("own_threads").shows(&["ValueError: a thread of its own may fail alone"]),
     Row::of("tools"),
+    Row::of("children"),
     Row::of("beside"),
     Row::of("backlog"),
     // The same in a process of its own.
     Row::of("lists").with(ISOLATED),
     Row::of("numpy_values").with(ISOLATED),
     Row::of("backlog").with(ISOLATED),
+    Row::of("children").with(ISOLATED),
     // What it may say.
     Row::of("logs").with(&[("LOG_LEVEL", "DEBUG")]),
     Row::of("prints").shows(&[

@@ -56,12 +56,13 @@ impl Module {
 
     fn call(&self, py: Python<'_>, worker: i32, scrape_interval_s: f64) -> PyResult<()> {
         let stop = Py::new(py, StopEvent::new(self.run.clone(), worker))?;
-        let [get_power, process_data] = &self.functions;
+        let (prelude, [get_power, process_data]) = (interpreter::prelude(py)?, &self.functions);
+        let raw = self.raw.clone_ref(py);
         if worker == worker::GET_POWER {
-            get_power.call1(py, (self.raw.clone_ref(py), scrape_interval_s, stop))?;
+            prelude.call_method1("run", ("get_power", get_power, raw, scrape_interval_s, stop))?;
         } else {
             let out = Py::new(py, OutputQueue::new(self.run.clone()))?;
-            process_data.call1(py, (self.raw.clone_ref(py), out, stop))?;
+            prelude.call_method1("run", ("process_data", process_data, raw, out, stop))?;
         }
         Ok(())
     }

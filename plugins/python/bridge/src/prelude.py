@@ -43,6 +43,23 @@ def prepare(write, level):
     root.setLevel(level)
     original = signal.signal
 
+    # A forked process has no host: signals end it, also one that comes before it could say so.
+    blocked = threading.local()
+
+    def before_fork():
+        blocked.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
+
+    def after_fork():
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked.mask)
+
+    def forked():
+        original(signal.SIGTERM, signal.SIG_DFL)
+        original(signal.SIGINT, signal.default_int_handler)
+        signal.signal = original
+        after_fork()
+
+    os.register_at_fork(before=before_fork, after_in_parent=after_fork, after_in_child=forked)
+
     def leave_alone(signum, handler):
         if threading.current_thread() is not threading.main_thread():
             return original(signum, handler)
@@ -75,6 +92,24 @@ def load(path):
             raise Unfit(f"{path} has no function {wanted}")
         functions.append(function)
     return functions
+
+
+def run(name, function, *arguments):
+    """Calls a function as the program did, on a thread of Python's own, and waits for its end: from a thread that Python does
+    not know no process can be forked, and it has no name."""
+    ends = []
+
+    def call():
+        try:
+            function(*arguments)
+        except BaseException as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=call, name=f"{name}_thread", daemon=True)
+    thread.start()
+    thread.join()
+    if ends:
+        raise ends.pop()
 
 
 def _text(text):

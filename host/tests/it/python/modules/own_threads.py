@@ -23,6 +23,10 @@ def get_power(output_queue, scrape_interval_s, stop_event):
     stop_event.wait()
 
 
+def fail():
+    raise ValueError("a thread of its own may fail alone")
+
+
 def forever():
     while True:
         threading.Event().wait(0.01)
@@ -30,6 +34,9 @@ def forever():
 
 def process_data(input_queue, output_queue, stop_event):
     threading.Thread(target=forever, daemon=True).start()
+    failing = threading.Thread(target=fail)
+    failing.start()
+    failing.join()
 
     def put(reading):
         number, second = reading
@@ -43,5 +50,7 @@ def process_data(input_queue, output_queue, stop_event):
     with ThreadPoolExecutor(3) as pool:
         for number in range(3):
             pool.submit(lambda own: [put(one) for one in own], [one for one in readings if one[0] == number]).result()
-    output_queue.put({"metric": "last", "value": threading.active_count() >= 3})
+    names = {thread.name for thread in threading.enumerate()}
+    output_queue.put({"metric": "named", "value": {"get_power_thread", "process_data_thread"} <= names})
+    output_queue.put({"metric": "last", "value": 1})
     stop_event.wait()

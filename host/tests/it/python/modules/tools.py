@@ -2,8 +2,26 @@
 import asyncio
 import ctypes
 import datetime
+import multiprocessing
 import queue
 import subprocess
+import sys
+
+
+def read_elsewhere(answers, factor):
+    answers.put(factor * 2.5)
+
+
+def deep(level):
+    """Through C and back at each level: takes the thread's stack, not Python's own."""
+    return max(map(deep, [level + 1]))
+
+
+def deepest():
+    try:
+        return deep(0)
+    except RecursionError:
+        return 1
 
 
 async def read_two():
@@ -25,6 +43,17 @@ def get_power(output_queue, scrape_interval_s, stop_event):
     output_queue.put(("time", int(at.timestamp() * 1000)))
     with open("/proc/self/comm") as file:
         output_queue.put(("file", len(file.readlines())))
+    said = subprocess.run([sys.executable, "-c", "print(7)"], capture_output=True, text=True, check=True).stdout
+    output_queue.put(("python", float(said)))
+    for method in ("fork", "spawn"):
+        context = multiprocessing.get_context(method)
+        answers = context.Queue()
+        process = context.Process(target=read_elsewhere, args=(answers, 3))
+        process.start()
+        output_queue.put((f"process_by_{method}", answers.get(timeout=30)))
+        process.join()
+        output_queue.put((f"status_of_{method}", process.exitcode))
+    output_queue.put(("recursion", deepest()))
     output_queue.put(("last", 1))
     stop_event.wait()
 
