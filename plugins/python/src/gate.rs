@@ -120,8 +120,9 @@ mod tests {
     fn a_wait_ends_with_a_departure_or_the_close() {
         let gate = Gate::new(1);
         gate.enter(None);
+        let gate = &gate;
         std::thread::scope(|scope| {
-            let waiters = [None, FAR, Some(Duration::MAX)].map(|timeout| scope.spawn(|| gate.enter(timeout)));
+            let waiters = [None, FAR, Some(Duration::MAX)].map(|timeout| scope.spawn(move || gate.enter(timeout)));
             gate.leave();
             while gate.taken() == 0 {
                 std::thread::yield_now();

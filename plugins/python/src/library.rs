@@ -30,13 +30,16 @@ pub(crate) struct Python {
 
 /// Opens the library that PYTHON_LIBRARY names; if it names none, the oldest that will do which the system finds.
 pub(crate) fn open(named: &str) -> Result<Python, Error> {
-    let names = if named.is_empty() {
-        (OLDEST..=NEWEST).map(|minor| format!("libpython3.{minor}.so.1.0")).collect()
-    } else {
-        vec![named.to_owned()]
-    };
+    if !named.is_empty() {
+        return open_first(&[named.to_owned()], named);
+    }
+    let names: Vec<_> = (OLDEST..=NEWEST).map(|minor| format!("libpython3.{minor}.so.1.0")).collect();
+    open_first(&names, named)
+}
+
+fn open_first(names: &[String], named: &str) -> Result<Python, Error> {
     let mut refused = Vec::new();
-    for name in &names {
+    for name in names {
         // SAFETY: a libpython has no constructors to speak of; what an operator names instead is trusted as a plugin is.
         match unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) } {
             Ok(library) => return look_at(library, named),
@@ -48,9 +51,9 @@ pub(crate) fn open(named: &str) -> Result<Python, Error> {
     let first = refused.into_iter().next().unwrap_or_default();
     Err(Error::new(if named.is_empty() {
         format!(
-            "no Python: {} to 3.{NEWEST} were looked for ({first}); install Python 3.{OLDEST} or newer with its shared library \
+            "no Python: none of {} was found ({first}); install Python 3.{OLDEST} or newer with its shared library \
              (Debian: apt-get install libpython3.{OLDEST}), or name the library in PYTHON_LIBRARY",
-            names[0]
+            names.join(", ")
         )
     } else {
         format!("no Python: PYTHON_LIBRARY={named}: {first}; name the shared library of Python 3.{OLDEST} or newer")
@@ -173,6 +176,12 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
+        let names = ["libpython3.97.so.1.0", "libpython3.98.so.1.0"].map(str::to_owned);
+        let error = open_first(&names, "").unwrap_err().to_string();
+        let looked_for =
+            "no Python: none of libpython3.97.so.1.0, libpython3.98.so.1.0 was found (libpython3.97.so.1.0: ";
+        assert!(error.starts_with(looked_for), "{error}");
+        assert!(error.contains("apt-get install libpython3.11") && error.contains("PYTHON_LIBRARY"), "{error}");
         let error = open("/nonexistent/libpython3.11.so").unwrap_err().to_string();
         assert!(error.starts_with("no Python: PYTHON_LIBRARY=/nonexistent/libpython3.11.so: "), "{error}");
         assert!(error.contains("cannot open shared object file"), "{error}");

@@ -2,6 +2,7 @@
 //!
 //! Enters: nothing. Leaves: hosts with the bridge. Never: takes a Python of the system's.
 
+mod bridge;
 mod cpython;
 mod pyjoules;
 mod row;

@@ -21,9 +21,9 @@ const DEEPEST: usize = 150;
 /// Appends the object: a dictionary, a list or tuple of them, or something that the host refuses.
 pub(crate) fn write(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
     if let Ok(items) = object.cast::<PyList>() {
-        list(b'[', b']', items.iter(), out, |item, out| one(&item, out, 1));
+        enclosed(b"[]", items.iter(), out, |item, out| one(&item, out, 1));
     } else if let Ok(items) = object.cast::<PyTuple>() {
-        list(b'[', b']', items.iter(), out, |item, out| one(&item, out, 1));
+        enclosed(b"[]", items.iter(), out, |item, out| one(&item, out, 1));
     } else {
         one(object, out, 0);
     }
@@ -54,9 +54,9 @@ fn value(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) {
     } else if let Ok(held) = object.cast::<PyDict>() {
         dictionary(held, out, depth, |_, _, _| false);
     } else if let Ok(items) = object.cast::<PyList>() {
-        list(b'[', b']', items.iter(), out, |item, out| value(&item, out, depth + 1));
+        enclosed(b"[]", items.iter(), out, |item, out| value(&item, out, depth + 1));
     } else if let Ok(items) = object.cast::<PyTuple>() {
-        list(b'[', b']', items.iter(), out, |item, out| value(&item, out, depth + 1));
+        enclosed(b"[]", items.iter(), out, |item, out| value(&item, out, depth + 1));
     } else {
         other(object, out);
     }
@@ -69,9 +69,9 @@ fn dictionary(
     depth: usize,
     special: impl Fn(&str, &Bound<'_, PyAny>, &mut Vec<u8>) -> bool,
 ) {
-    // A list of its own: what is made text below may change the dictionary. Nothing but a pair is in it.
-    list(b'{', b'}', dictionary.items().iter(), out, |pair, out| {
-        let Ok((name, held)) = pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() else { return };
+    // All of it first: what is made text below is an object's own code, which may change the dictionary.
+    let pairs: Vec<_> = dictionary.iter().collect();
+    enclosed(b"{}", pairs.into_iter(), out, |(name, held), out| {
         let text = name.cast::<PyString>().ok();
         match text {
             Some(name) => string(name, out),
@@ -96,22 +96,20 @@ fn taken_by<T: PyTypeInfo>(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool
     true
 }
 
-fn list<'py>(
-    open: u8,
-    close: u8,
-    items: impl Iterator<Item = Bound<'py, PyAny>>,
+fn enclosed<T>(
+    brackets: &[u8; 2],
+    items: impl Iterator<Item = T>,
     out: &mut Vec<u8>,
-    mut write: impl FnMut(Bound<'py, PyAny>, &mut Vec<u8>),
+    mut write: impl FnMut(T, &mut Vec<u8>),
 ) {
-    out.push(open);
-    let mut first = true;
-    for item in items {
-        if !std::mem::take(&mut first) {
+    out.push(brackets[0]);
+    for (number, item) in items.enumerate() {
+        if number > 0 {
             out.push(b',');
         }
         write(item, out);
     }
-    out.push(close);
+    out.push(brackets[1]);
 }
 
 /// As Python's own `json` writes them; the host takes these words.
