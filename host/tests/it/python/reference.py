@@ -12,7 +12,7 @@ import importlib.util
 import json
 import logging
 import math
-import numbers
+import operator
 import os
 import queue
 import re
@@ -52,9 +52,29 @@ def coerced(item):
     return item
 
 
+def plain(thing):
+    """The same with nothing but what JSON has: numbers of other kinds are numbers, moments are ISO 8601, anything else is what
+    `str` makes of it, and so is no record, no number, but perhaps a label."""
+    if thing is None or isinstance(thing, (bool, int, float)):
+        return thing
+    if isinstance(thing, str):
+        return text(thing)
+    if isinstance(thing, dict):
+        return {text(str(key)): plain(value) for key, value in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [plain(one) for one in thing]
+    for kind, number in (("__index__", operator.index), ("__float__", float)):
+        try:
+            if hasattr(type(thing), kind):
+                return number(thing)
+        except Exception:
+            pass
+    return text(thing.isoformat() if hasattr(thing, "isoformat") else str(thing))
+
+
 def samples_of(item):
-    """Samples and reasons for what was put into the queue: a dictionary, or a list or tuple of them, one level deep."""
-    for one in item if isinstance(item, (list, tuple)) else [item]:
+    """Samples and reasons for plain data: a dictionary, or a list of them, one level deep."""
+    for one in item if isinstance(item, list) else [item]:
         if not isinstance(one, dict):
             yield "not_a_dictionary"
         elif is_record(one):
@@ -76,7 +96,7 @@ def is_record(dictionary):
 
 def record(record):
     metric = record.get("metric")
-    if metric is None or metric == "":
+    if metric is None:
         metric = METRIC_DEFAULT
     if not isinstance(metric, str):
         raise Rejected("invalid_metric_name")
@@ -85,14 +105,14 @@ def record(record):
     value = number(record["value"])
     given, at = record.get("timestamp_ms"), None
     if given is not None:
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+        if isinstance(given, bool) or not isinstance(given, (int, float)):
             raise Rejected("invalid_timestamp")
-        at = plausible(math.floor(given))
+        at = plausible(given)
     labels = record.get("labels")
     if labels is not None and not isinstance(labels, dict):
         raise Rejected("invalid_label_value")
     labels = {name: label(value) for name, value in (labels or {}).items()}
-    return sample(metric, labels, value, at)
+    return sample(metric or METRIC_DEFAULT, labels, value, at)
 
 
 def components(dictionary):
@@ -108,7 +128,7 @@ def component_sample(dictionary, component, value):
         raise Rejected("invalid_label_value")
     value = number(value)
     at = iso_ms(dictionary.get("timestamp"))
-    return sample(METRIC_DEFAULT, {"component": text(component), "source": SERVICE_LABEL}, value, at)
+    return sample(METRIC_DEFAULT, {"component": component, "source": SERVICE_LABEL}, value, at)
 
 
 def number(value):
@@ -124,19 +144,11 @@ def number(value):
 
 def label(value):
     """A label's value as text; none where the label is absent."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, numbers.Integral):
-        return str(int(value))
-    if isinstance(value, numbers.Real):
-        return json.dumps(float(value))
-    if isinstance(value, (list, tuple, dict)):
+    if isinstance(value, (list, dict)):
         raise Rejected("invalid_label_value")
-    return text(str(value))
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
 
 
 def text(value):
@@ -158,9 +170,10 @@ def iso_ms(timestamp):
 
 
 def plausible(at):
+    """Whole milliseconds, if they are of these days; a NaN is of none."""
     if not EARLIEST_MS <= at < END_MS:
         raise Rejected("invalid_timestamp")
-    return at
+    return math.floor(at)
 
 
 def sample(metric, labels, value, at):
@@ -255,21 +268,26 @@ def is_last(item):
     return any(isinstance(one, dict) and one.get("metric") == "last" for one in (item if isinstance(item, list) else [item]))
 
 
+def judge(item, samples, rejected):
+    """Adds what becomes of an item."""
+    item = [coerced(one) for one in item] if isinstance(item, (list, tuple)) else coerced(item)
+    for one in samples_of(plain(item)):
+        if isinstance(one, str):
+            rejected[one] = rejected.get(one, 0) + 1
+        else:
+            metric, labels, value, at = one
+            samples.append([metric, labels, str(value), at])
+
+
 def main(path, result_file):
     logs, samples, rejected, ends = [], [], {}, {}
     logging.basicConfig(level=(os.environ.get("LOG_LEVEL") or "INFO").upper())
     logging.getLogger().addHandler(Kept(logs))
 
-    def drained(item):
-        items = [coerced(one) for one in item] if isinstance(item, (list, tuple)) else coerced(item)
-        for one in samples_of(items):
-            if isinstance(one, str):
-                rejected[one] = rejected.get(one, 0) + 1
-            else:
-                metric, labels, value, at = one
-                samples.append([metric, labels, str(value), at])
-
-    ends["import"] = end_of(lambda: ends.update(run_module(os.path.abspath(path), drained)), ())
+    items = []
+    ends["import"] = end_of(lambda: ends.update(run_module(os.path.abspath(path), items.append)), ())
+    for item in items:
+        judge(item, samples, rejected)
     with open(result_file, "w") as file:
         json.dump({"samples": samples, "rejected": rejected, "ends": ends, "logs": logs}, file)
     sys.stdout.flush()
@@ -293,7 +311,7 @@ def check(document):
         if not cells or NOT_PYTHON.search(f"{cells[1]} {cells[2]}"):
             continue
         expected = [cell.strip("`") for cell in cells[4].split("<br>") if cell]
-        given = [shown(one) for one in samples_of(json.loads(cells[2]))]
+        given = [shown(one) for one in samples_of(plain(json.loads(cells[2])))]
         if given != [same_value(one) for one in expected]:
             sys.exit(f"{cells[1]}: {given}, where {document} has {expected}")
         checked += 1

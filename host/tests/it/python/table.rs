@@ -19,13 +19,15 @@ const LANES: usize = 6;
 const ISOLATED: &[(&str, &str)] = &[("PLUGIN_ISOLATION", "process")];
 
 /// By the name of its module.
-const ROWS: [Row; 37] = [
+const ROWS: [Row; 39] = [
     // What may be handed over.
     Row::of("lists"),
     Row::of("numbers"),
     Row::of("numpy_values"),
     Row::of("texts"),
     Row::of("pyjoules_like"),
+    Row::of("generated"),
+    Row::of("generated").with(&[("SEED", "2")]),
     // What a module may do with the two queues and the event.
     Row::of("unpicklable"),
     Row::of("queue_api").with(&[("RAW_QUEUE_SIZE", "2")]),
