@@ -4,7 +4,6 @@
 //! samples carry its number, in a label that the host adds).
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -239,8 +238,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Re
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}")) }
 }
 
+/// All that lies in a folder, folders too.
 fn copy(from: &Path, to: &Path) {
-    // The shell's tools: a folder in a folder is all there is.
-    let all = from.join(".");
-    run(Command::new("cp").arg("-r").args([all.as_os_str(), OsStr::new("--"), to.as_os_str()])).expect("a copy");
+    run(Command::new("cp").args(["-r", "--"]).args([&from.join("."), to])).expect("a copy");
 }

@@ -11,8 +11,11 @@ import scale
 def get_power(output_queue, scrape_interval_s, stop_event):
     with open("limits.json") as file:
         output_queue.put(("relative", json.load(file)["watts"]))
+    with open("größe.txt", "w") as file:
+        file.write("größe\n")
+    output_queue.put(("bytes_of_a_text", os.path.getsize("größe.txt")))
     with open("größe.txt") as file:
-        output_queue.put(("not_in_ascii", len(file.read())))
+        output_queue.put(("its_characters", len(file.read())))
     output_queue.put(("by_path", json.loads((pathlib.Path(__file__).parent / "limits.json").read_text())["watts"]))
     output_queue.put(("helper", scale.scaled(2)))
     output_queue.put(("package", readers.read() * FACTOR))
