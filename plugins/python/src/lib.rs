@@ -103,4 +103,4 @@ fn beside(own: &Path, name: &str) -> PathBuf {
     }
 }
 
-export_monitor_impl!(Python);
+export_monitor_impl!(threads_stay Python);

@@ -119,6 +119,21 @@ fn what_is_missing_is_told_in_one_line() {
 }
 
 #[test]
+fn a_python_without_its_library_is_told() {
+    let Some(python) = CPython::get() else { return };
+    for isolation in ["off", "process"] {
+        let (_folder, host) = of_module(&python, GOOD, NOWHERE);
+        let host = host.env("PYTHONHOME", "/nonexistent").env("PLUGIN_ISOLATION", isolation).spawn();
+        assert_eq!(host.wait(LONG).code(), Some(3), "{}", host.log_text());
+        assert!(
+            host.log_text().contains("Python can't start: what it says of that stands above"),
+            "{}",
+            host.log_text()
+        );
+    }
+}
+
+#[test]
 fn the_module_lies_beside_the_plugin_by_default() {
     let Some(python) = CPython::get() else { return };
     let sink = Sink::start();
@@ -394,6 +409,9 @@ fn a_check_judges_modules() {
         // What is asked of it is a tenth of a second; a starved machine takes more.
         assert!(took < 1.0, "{worker}: {report:#}");
     }
+    // A library's own threads, and a module's, are no fault of it.
+    let leaves = format!("import threading\nthreading.Thread(target=threading.Event().wait).start()\n{GOOD}");
+    assert!(checked(&python, &leaves, 0)["hints"].to_string().contains("threads_stay"));
     let fails = GOOD.replace("output_queue.put(input_queue.get())", "output_queue.put(1 / len(input_queue.get()[:0]))");
     for (text, kind, says) in [
         (fails, "failed", "process_data failed, which ends a run: TypeError: unhashable type: 'slice' ("),

@@ -5,9 +5,20 @@
 //! down what a thread is using: a numerical library that waits there for its workers, beside threads that still compute,
 //! waits for ever.
 //!
+//! A Python that can't start calls `exit` itself; then that is told.
+//!
 //! Never: ends the process itself; cuts off what the host does before it calls `exit`.
 
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::host;
+
+/// The interpreter is being started: one that can't ends the process.
+pub(crate) static STARTING: AtomicBool = AtomicBool::new(false);
+
+/// The host's status for a plugin that can't be loaded.
+const NO_PLUGIN: c_int = 3;
 
 unsafe extern "C" {
     // Of the GNU C library: as `atexit`, but the function learns the status.
@@ -21,7 +32,13 @@ pub(crate) fn register() {
     let _ = unsafe { on_exit(end, std::ptr::null_mut()) };
 }
 
-extern "C" fn end(status: c_int, _: *mut c_void) {
+extern "C" fn end(mut status: c_int, _: *mut c_void) {
+    if STARTING.load(Ordering::Relaxed) {
+        let why = "Python can't start: what it says of that stands above; its standard library is to be installed where it looks \
+                   (Debian: libpython3.11-stdlib), and PYTHONHOME and PYTHONPATH may be wrong";
+        host::log(1, "python", why);
+        status = NO_PLUGIN;
+    }
     // SAFETY: what C's streams hold is written as `exit` would do next, and then nothing of this process runs any more.
     unsafe {
         libc::fflush(std::ptr::null_mut());

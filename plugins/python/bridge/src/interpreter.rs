@@ -2,13 +2,13 @@
 //!
 //! Enters: the wish for a Python. Leaves: one whose log, output and signals are the host's.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
-use crate::host;
+use crate::{ending, host};
 
 static PRELUDE: Mutex<Option<Py<PyModule>>> = Mutex::new(None);
 
@@ -18,8 +18,11 @@ pub(crate) fn start() -> Result<(), String> {
     if prelude.is_some() {
         return Ok(());
     }
+    ending::STARTING.store(true, Ordering::Relaxed);
+    ending::register();
     // Without handlers of signals.
     Python::initialize();
+    ending::STARTING.store(false, Ordering::Relaxed);
     let made = Python::attach(|py| {
         let made = PyModule::from_code(
             py,

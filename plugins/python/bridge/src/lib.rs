@@ -23,9 +23,10 @@ use pyo3::prelude::*;
 use host::Kept;
 use module::Module;
 
+/// The table.
 static BRIDGE: Bridge = Bridge { version: VERSION, load, work, unload, drop_item };
 
-/// The table.
+/// Tells the table.
 // SAFETY: the name is no other library's.
 #[unsafe(no_mangle)]
 pub extern "C" fn monitor_python_bridge() -> *const Bridge {
