@@ -1,4 +1,4 @@
-//! A CPython 3.11 of Debian's, and the packages of PyPI that modules under test import, under `target/python-3.11/`.
+//! A CPython 3.11 of Debian's, and the packages of PyPI that modules under test import, under `target/python/`.
 //!
 //! Enters: the running system's own apt and pip configuration, which name the mirrors. Leaves: the root of a tree as an image
 //! has it. Never: needs root, installs anything, takes a Python of the system's.
@@ -85,14 +85,15 @@ fn triplet() -> String {
 
 fn fetch_once() -> Result<CPython, String> {
     // Cargo's folder for test files lies directly in the target folder. The name changes with what is fetched.
-    let folder = format!("python-3.11-{:08x}", crc(&format!("{PACKAGES:?}{REQUIREMENTS}")));
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(folder);
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python");
+    let root = home.join(format!("3.11-{:08x}", sum(&format!("{PACKAGES:?}{REQUIREMENTS}"))));
     let failed = |error| format!("{}: {error}", root.display());
-    let lock = File::create(root.with_extension("lock")).map_err(failed)?;
+    fs::create_dir_all(&home).map_err(failed)?;
+    let lock = File::create(home.join(".lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     if !root.is_dir() {
         say(&format!("fetching CPython into {}", root.display()));
-        let work = root.with_extension("work");
+        let work = home.join(".work");
         // What an interrupted fetch left. That there mostly is nothing is no error.
         let _ = fs::remove_dir_all(&work);
         let fetched = fetch(&work).and_then(|tree| fs::rename(tree, &root).map_err(failed));
@@ -103,7 +104,7 @@ fn fetch_once() -> Result<CPython, String> {
 }
 
 /// A name for the content, stable from one build to the next.
-fn crc(text: &str) -> u32 {
+fn sum(text: &str) -> u32 {
     text.bytes().fold(0, |sum: u32, byte| sum.rotate_left(5).wrapping_mul(31).wrapping_add(u32::from(byte)))
 }
 
