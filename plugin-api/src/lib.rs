@@ -67,6 +67,7 @@ pub use abi::Sample;
 pub use error::Error;
 pub use exemplar::{Exemplar, WithExemplars};
 pub use histogram::{Count, Histogram, HistogramSample};
+pub use log::log_as;
 pub use queue::{RawReceiver, RawSender};
 pub use record::{Json, Record, now_ms};
 pub use sender::{DEFAULT_TIMEOUT, Emit, RecordSender, SendError};
@@ -150,14 +151,24 @@ impl<T: MonitorSource> MonitorImpl for FromSource<T> {
 
 /// Exports a [`MonitorImpl`] as the library's plugin: `export_monitor_impl!(Cpu);`. With `source`, a
 /// [`MonitorSource`]: `export_monitor_impl!(source Cpu);`. Once in a crate.
+///
+/// With `threads_stay`, the manifest says that threads of libraries that the plugin opens go on behind its end, as those of an
+/// interpreter do: `monitor-host check` has a hint then where it would find a problem.
 #[macro_export]
 macro_rules! export_monitor_impl {
     (source $monitor:ty) => {
         $crate::export_monitor_impl!($crate::FromSource<$monitor>);
     };
+    (threads_stay $monitor:ty) => {
+        $crate::export_monitor_impl!(@ $monitor, "threads=stay\n");
+    };
     ($monitor:ty) => {
+        $crate::export_monitor_impl!(@ $monitor, "");
+    };
+    (@ $monitor:ty, $more:literal) => {
         const _: () = {
-            const OWN: &str = concat!("name=", env!("CARGO_PKG_NAME"), "\nversion=", env!("CARGO_PKG_VERSION"), "\n");
+            const OWN: &str =
+                concat!("name=", env!("CARGO_PKG_NAME"), "\nversion=", env!("CARGO_PKG_VERSION"), "\n", $more);
             const LENGTH: usize = $crate::manifest::COMMON.len() + OWN.len() + 1;
 
             #[unsafe(export_name = "MONITOR_PLUGIN_MANIFEST")]

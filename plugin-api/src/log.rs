@@ -57,6 +57,14 @@ pub(crate) fn connect(host: &Arc<HostBox>) {
     });
 }
 
+/// Writes a line into the host's log in the name of `target`, for a plugin that carries the log of something else: what
+/// `tracing` writes has the name of a module of Rust's.
+pub fn log_as(level: Level, target: &str, message: &str) {
+    if level <= LevelFilter::current() {
+        write(number(level), target, message, "");
+    }
+}
+
 /// The report of the panic that this thread has just caught.
 pub(crate) fn take_panic() -> Option<PanicReport> {
     LAST_PANIC.with_borrow_mut(Option::take)
@@ -81,6 +89,16 @@ fn filter(max: i32) -> LevelFilter {
     }
 }
 
+fn number(level: Level) -> i32 {
+    match level {
+        Level::ERROR => level::ERROR,
+        Level::WARN => level::WARN,
+        Level::INFO => level::INFO,
+        Level::DEBUG => level::DEBUG,
+        Level::TRACE => level::TRACE,
+    }
+}
+
 struct Bridge {
     max: LevelFilter,
 }
@@ -98,14 +116,7 @@ impl Subscriber for Bridge {
         let mut text = Text::default();
         event.record(&mut text);
         let metadata = event.metadata();
-        let level = match *metadata.level() {
-            Level::ERROR => level::ERROR,
-            Level::WARN => level::WARN,
-            Level::INFO => level::INFO,
-            Level::DEBUG => level::DEBUG,
-            Level::TRACE => level::TRACE,
-        };
-        write(level, metadata.target(), &text.message, &text.fields);
+        write(number(*metadata.level()), metadata.target(), &text.message, &text.fields);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -27,6 +27,8 @@ pub struct Manifest {
     pub target: String,
     /// What a panic does: `unwind`, or `abort`, which ends the process. Empty where a plugin doesn't say.
     pub panic: String,
+    /// Whether threads of what it opens go on when it has ended: `stay`, or empty for none.
+    pub threads: String,
 }
 
 impl Manifest {
@@ -52,6 +54,7 @@ impl Manifest {
                 "rustc" => &mut manifest.rustc,
                 "target" => &mut manifest.target,
                 "panic" => &mut manifest.panic,
+                "threads" => &mut manifest.threads,
                 _ => continue,
             };
             value.clone_into(field);
@@ -118,7 +121,7 @@ mod tests {
         assert_eq!(manifest.api, env!("CARGO_PKG_VERSION"));
         assert!(manifest.rustc.starts_with("rustc "), "{}", manifest.rustc);
         assert!(manifest.target.contains('-'), "{}", manifest.target);
-        assert_eq!(manifest.panic, "unwind");
+        assert_eq!((manifest.panic.as_str(), manifest.threads.as_str()), ("unwind", ""));
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl<T> RawSender<T> {
         self.send_timeout(item, DEFAULT_TIMEOUT)
     }
 
+    /// How many items the queue holds at most: RAW_QUEUE_SIZE.
+    pub fn capacity(&self) -> u64 {
+        self.0.lock().stats.capacity
+    }
+
     /// As [`send`](Self::send), waiting up to `timeout` for room; zero does not wait.
     ///
     /// # Errors

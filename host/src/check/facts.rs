@@ -76,6 +76,8 @@ pub(super) struct Threads {
     pub(super) after: usize,
     /// The names of those that were not there before.
     pub(super) left: Vec<String>,
+    /// The plugin's manifest says that some go on.
+    pub(super) may_stay: bool,
 }
 
 /// What a receiver would have got.

@@ -78,7 +78,7 @@ pub(super) fn problems(facts: &Facts) -> Vec<Finding> {
             "a Drop that joins a thread has to tell that thread to end first",
         ));
     }
-    if let Some(left) = facts.threads.as_ref().map(|threads| &threads.left).filter(|left| !left.is_empty()) {
+    if let Some(left) = left_threads(facts, false) {
         all.push(finding(
             "leaked_threads",
             format!("{} still ran after the plugin's end: {}", count(left.len(), "thread"), names(left)),
@@ -189,6 +189,16 @@ pub(super) fn hints(facts: &Facts, scrape_interval: Duration, is_dummy: bool) ->
             all.push(finding("slow_stop", format!("{name} took {} to stop", seconds(*took)), todo));
         }
     }
+    if let Some(left) = left_threads(facts, true) {
+        let what = format!(
+            "{} still ran after the plugin's end, which its manifest allows: {}",
+            count(left.len(), "thread"),
+            names(left)
+        );
+        let todo =
+            "where PLUGIN_RESTART is set, set PLUGIN_ISOLATION=process too: each restart would leave more of them";
+        all.push(finding("threads_stay", what, todo));
+    }
     all.extend(interval(facts, scrape_interval));
     // A plugin that ends by itself ends its series.
     let well = |worker: &Worker| matches!(worker, Worker::Stopped(_));
@@ -201,6 +211,12 @@ pub(super) fn hints(facts: &Facts, scrape_interval: Duration, is_dummy: bool) ->
     }
     all.extend(metadata(facts));
     all
+}
+
+/// The threads that were left behind by a plugin that says, or does not say, that some stay.
+fn left_threads(facts: &Facts, may_stay: bool) -> Option<&[String]> {
+    let threads = facts.threads.as_ref().filter(|threads| threads.may_stay == may_stay && !threads.left.is_empty());
+    threads.map(|threads| threads.left.as_slice())
 }
 
 /// A plugin whose panics nobody can catch.

@@ -244,7 +244,7 @@ impl<'a> Report<'a> {
     }
 
     fn new(subject: &Subject<'_>, verdict: Verdict) -> Self {
-        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target, panic }| Plugin {
+        let plugin = subject.manifest.clone().map(|Manifest { api, name, version, rustc, target, panic, .. }| Plugin {
             name,
             version,
             api,

@@ -79,6 +79,8 @@ pub(super) fn measure(
     let tap = thread::Builder::new().name("check".into()).spawn(|| tap.run()).map_err(NotRun::System)?;
     let before = threads::all();
 
+    let may_stay = library.manifest.threads == "stay";
+
     stage("in new()");
     let began = Instant::now();
     let plugin = create(library, path, Arc::clone(&intake), config)?;
@@ -93,7 +95,8 @@ pub(super) fn measure(
     let drop = if late { Dropped::Never } else { take_down(run.plugin, run.patience / 2).map_err(NotRun::System)? };
     let threads = before.filter(|_| matches!(drop, Dropped::After(_))).and_then(|before| {
         let left = threads::new_since(&before, THREADS_TIMEOUT)?;
-        Some(Threads { before: before.len(), after: threads::all()?.len(), left: left.into_values().collect() })
+        let (before, after) = (before.len(), threads::all()?.len());
+        Some(Threads { before, after, left: left.into_values().collect(), may_stay })
     });
     stage("after the plugin's end");
     queue.close();

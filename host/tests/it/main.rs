@@ -54,6 +54,7 @@ mod unread;
 
 // What sensors give.
 mod nvml;
+mod python;
 mod rapl;
 
 // What an operator sets.

@@ -29,7 +29,7 @@ fn good() -> Facts {
         get_power: Worker::Stopped(MS(1)),
         process_data: Worker::Stopped(MS(1)),
         drop: Dropped::After(MS(1)),
-        threads: Some(Threads { before: 3, after: 3, left: vec![] }),
+        threads: Some(Threads { before: 3, after: 3, left: vec![], may_stay: false }),
         raw: RawQueueStats { sent: 30, received: 30, refused: 0, capacity: 1000 },
         books: ledger.snapshot(),
         sends: 30,
@@ -52,6 +52,14 @@ fn kinds(all: &[Finding]) -> Vec<&'static str> {
 fn of_a_good_one_there_is_nothing_to_say() {
     assert_eq!(problems(&good()), []);
     assert_eq!(hints(&good(), MS(100), false), []);
+}
+
+#[test]
+fn threads_may_stay_where_the_manifest_says_so() {
+    let mut facts = good();
+    let threads = facts.threads.as_mut().unwrap();
+    (threads.left, threads.may_stay) = (vec!["worker".into()], true);
+    assert_eq!((kinds(&problems(&facts)), kinds(&hints(&facts, MS(100), false))), (vec![], vec!["threads_stay"]));
 }
 
 #[test]

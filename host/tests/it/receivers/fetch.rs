@@ -75,8 +75,7 @@ fn fetch_missing() -> Result<(), String> {
 
 fn fetch(work: &Path, missing: &[Kind]) -> Result<(), String> {
     super::say(&format!("fetching receivers into {}", root().display()));
-    let apt = Apt::new(work)?;
-    apt.run(&["update"])?;
+    let apt = Apt::new(work, UNSTABLE)?;
     for &kind in missing {
         let release = if kind == Kind::PrometheusDebian { &apt.release } else { UNSTABLE };
         apt.run(&["download", &format!("{}/{release}", program(kind))])?;
@@ -106,14 +105,15 @@ fn unpack(work: &Path, kind: Kind) -> Result<(), String> {
 }
 
 /// An apt whose state lies in a folder of ours.
-struct Apt {
+pub(crate) struct Apt {
     work: PathBuf,
     /// The running release, as apt's sources name it.
     release: String,
 }
 
 impl Apt {
-    fn new(work: &Path) -> Result<Self, String> {
+    /// With the lists of the running release, and of this one; `download`s go into the folder.
+    pub(crate) fn new(work: &Path, other: &str) -> Result<Self, String> {
         let failed = |error| format!("{}: {error}", work.display());
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(work.join(folder)).map_err(failed)?;
@@ -124,8 +124,8 @@ impl Apt {
         let keyring = KEYRINGS.into_iter().find(|keyring| Path::new(keyring).exists());
         let keyring = keyring.ok_or("Debian's keyring (package debian-archive-keyring) is not there")?;
         let line = |release: &str| format!("deb [signed-by={keyring} target=Packages] {site} {release} main\n");
-        let mut sources = line(UNSTABLE);
-        if release != UNSTABLE {
+        let mut sources = line(other);
+        if release != other {
             sources += &line(&release);
         }
         fs::write(work.join("sources.list"), sources).map_err(failed)?;
@@ -147,10 +147,13 @@ Acquire::http::Timeout "30";
             work.display()
         );
         fs::write(work.join("apt.conf"), settings).map_err(failed)?;
-        Ok(Self { work: work.to_owned(), release })
+        let apt = Self { work: work.to_owned(), release };
+        apt.run(&["update"])?;
+        Ok(apt)
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<(), String> {
+    /// An `apt-get` with these arguments, to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<(), String> {
         let mut command = Command::new("apt-get");
         command.arg("-c").arg(self.work.join("apt.conf")).arg("-qq").args(arguments);
         run(command.current_dir(&self.work)).map(drop)
@@ -162,7 +165,7 @@ Acquire::http::Timeout "30";
 fn mirror(work: &Path) -> Result<(String, String), String> {
     let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !os.lines().any(|line| line == "ID=debian") {
-        return Err("the receivers are Debian packages, and this is no Debian".to_owned());
+        return Err("it would come out of Debian's packages, and this is no Debian".to_owned());
     }
     let codename = os.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or(UNSTABLE);
 
@@ -181,7 +184,7 @@ fn mirror(work: &Path) -> Result<(String, String), String> {
 }
 
 /// Runs a command to its end; its standard output, or one line that says what it said.
-fn run(command: &mut Command) -> Result<String, String> {
+pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.env("LC_ALL", "C").output().map_err(|error| format!("{name} can't be run: {error}"))?;
     if !output.status.success() {

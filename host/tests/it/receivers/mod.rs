@@ -3,7 +3,7 @@
 //! Enters: what a test pushes to [`Receiver::write_url`]. Leaves: what the receiver stored, as raw samples. Never:
 //! shares a process, a port or a data folder between tests.
 
-mod fetch;
+pub(crate) mod fetch;
 pub(crate) mod port;
 mod roundtrip;
 
@@ -88,14 +88,7 @@ impl Receiver {
     }
 
     fn with(kind: Kind, yaml: &str, arguments: &[&str]) -> Option<Self> {
-        let binary = match fetch::binary(kind) {
-            Ok(binary) => binary,
-            Err(why) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty()) => {
-                say(&format!("SKIPPED: no {kind:?} to test against: {why}"));
-                return None;
-            }
-            Err(why) => panic!("no {kind:?} to test against: {why}"),
-        };
+        let binary = had(fetch::binary(kind), &format!("{kind:?}"))?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("prometheus.yml"), yaml).expect("a configuration");
         let port = Port::reserve().expect("a free port");
@@ -252,8 +245,21 @@ pub(crate) fn by_labels(series: Vec<Series>) -> BTreeMap<Labels, Vec<(i64, f64)>
     series.into_iter().map(|series| (series.labels, series.samples)).collect()
 }
 
+/// A counterpart of the host's. Where it can't be had: none, with one line that says so; in CI that is a failure.
+#[track_caller]
+pub(crate) fn had<T>(counterpart: Result<T, String>, name: &str) -> Option<T> {
+    match counterpart {
+        Ok(counterpart) => Some(counterpart),
+        Err(why) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty()) => {
+            say(&format!("SKIPPED: no {name} to test against: {why}"));
+            None
+        }
+        Err(why) => panic!("no {name} to test against: {why}"),
+    }
+}
+
 /// One line that shows even when the test passes: the test harness captures what macros print, not this.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
