@@ -54,6 +54,7 @@ mod unread;
 
 // What sensors give.
 mod rapl;
+mod scrape;
 
 // What an operator sets.
 mod access;

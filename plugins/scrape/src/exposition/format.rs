@@ -29,7 +29,7 @@ impl Format {
         }
         if media.eq_ignore_ascii_case("application/vnd.google.protobuf") {
             let declared = shown(declared.as_bytes());
-            return Err(format!("it answers with {declared}, which was not asked for; only text can be read"));
+            return Err(format!("it answers with `{declared}`, which was not asked for; only text can be read"));
         }
         Ok(Format::Text)
     }
@@ -52,7 +52,7 @@ mod tests {
         }
         let declared = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
         let reason = Format::of(Some(declared)).unwrap_err();
-        assert!(reason.starts_with("it answers with \"application/vnd.google.protobuf;"), "{reason}");
+        assert!(reason.starts_with("it answers with `application/vnd.google.protobuf;"), "{reason}");
         assert!(reason.len() < 160, "{reason}");
     }
 }

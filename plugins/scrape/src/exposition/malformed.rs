@@ -45,24 +45,27 @@ fn place(body: &[u8], at: usize) -> String {
     match line {
         [] if rest.is_empty() => "at the end of the text".to_owned(),
         [] => "at the end of the line".to_owned(),
-        _ => format!("at {}", shown(line)),
+        _ => format!("at `{}`", shown(line)),
     }
 }
 
-/// In quotes, with what can't be shown escaped, and shortened.
+/// With what can't be shown escaped, and shortened.
 pub(super) fn shown(line: &[u8]) -> String {
-    let mut text = String::from("\"");
+    let mut text = String::new();
     let mut rest = line;
     while !rest.is_empty() {
         if text.len() >= SHOWN_BYTES {
-            return text + "…\"";
+            return text + "…";
         }
         // No character is longer than four bytes.
         let few = &rest[..rest.len().min(4)];
         let first = few.utf8_chunks().next();
         match first.and_then(|chunk| chunk.valid().chars().next()) {
             Some(character) => {
-                text.extend(character.escape_debug());
+                match character {
+                    '"' | '\'' | '\\' => text.push(character),
+                    _ => text.extend(character.escape_debug()),
+                }
                 rest = &rest[character.len_utf8()..];
             }
             None => {
@@ -72,7 +75,7 @@ pub(super) fn shown(line: &[u8]) -> String {
             }
         }
     }
-    text + "\""
+    text
 }
 
 #[cfg(test)]
@@ -85,7 +88,7 @@ mod tests {
 
     #[test]
     fn it_names_the_line_and_shows_what_stands_there() {
-        assert_eq!(told(b"a 1\nb 2\nc x\n", 10), "line 3: it is wrong, at \"x\"");
+        assert_eq!(told(b"a 1\nb 2\nc x\n", 10), "line 3: it is wrong, at `x`");
         assert_eq!(told(b"a 1\n", 3), "line 1: it is wrong, at the end of the line");
         assert_eq!(told(b"a 1\n", 4), "line 2: it is wrong, at the end of the text");
         assert_eq!(told(b"a 1\n", 400), "line 2: it is wrong, at the end of the text");
@@ -93,9 +96,9 @@ mod tests {
 
     #[test]
     fn the_piece_is_short_and_can_be_printed() {
-        assert_eq!(told(b"\x1b[2J\0\r\xff\xe2\x82", 0), r#"line 1: it is wrong, at "\u{1b}[2J\0\r\xff\xe2\x82""#);
-        assert_eq!(told("10 € \u{202e}".as_bytes(), 0), r#"line 1: it is wrong, at "10 € \u{202e}""#);
+        assert_eq!(told(b"\x1b[2J\0\r\xff\xe2\x82", 0), r"line 1: it is wrong, at `\u{1b}[2J\0\r\xff\xe2\x82`");
+        assert_eq!(told("10 € \u{202e}".as_bytes(), 0), r"line 1: it is wrong, at `10 € \u{202e}`");
         let long = told(&vec![b'x'; 1 << 20], 0);
-        assert_eq!(long, format!("line 1: it is wrong, at \"{}…\"", "x".repeat(SHOWN_BYTES - 1)));
+        assert_eq!(long, format!("line 1: it is wrong, at `{}…`", "x".repeat(SHOWN_BYTES)));
     }
 }

@@ -13,6 +13,8 @@ mod label;
 mod malformed;
 mod number;
 mod parser;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -130,6 +130,8 @@ impl<'a> Parser<'a> {
     fn openmetrics(&mut self, start: &mut usize) -> Result<Option<Line<'a>>, Wrong> {
         *start = self.cursor.at;
         match self.cursor.peek() {
+            // A body of nothing is a scrape of nothing to Prometheus, in this format, too.
+            None if self.cursor.body.is_empty() => Ok(None),
             None => self.cursor.wrong("OpenMetrics without # EOF: it has been cut off"),
             Some(b'\n') => self.cursor.wrong("an empty line, which OpenMetrics does not have"),
             Some(b'#') if self.cursor.take_text("# HELP ") => self.metadata(Word::Help).map(Some),
@@ -224,7 +226,7 @@ impl<'a> Parser<'a> {
         self.labels.clear();
         let mut name = self.cursor.metric_name().map(Text::plain);
         if name.is_none() && self.cursor.peek() != Some(b'{') {
-            return self.cursor.wrong("a line that begins with neither a name, `{` nor #");
+            return self.cursor.wrong("a line that begins with neither a name, { nor #");
         }
         let mut end = self.cursor.at;
         self.take_blanks();
@@ -315,7 +317,7 @@ impl<'a> Parser<'a> {
             Format::OpenMetrics if self.cursor.take(b' ') => {}
             Format::OpenMetrics => return self.cursor.wrong("no space and value after the series"),
         }
-        self.number("no value after the series", "the value is not a number")
+        self.number("no value after the series", "the value is not a decimal number within a double's range")
     }
 
     /// What stands up to the next space or end of the line, as a number.
@@ -374,7 +376,8 @@ impl<'a> Parser<'a> {
     /// A timestamp of OpenMetrics, in milliseconds.
     fn seconds(&mut self) -> Result<i64, Wrong> {
         let at = self.cursor.at;
-        let seconds = self.number("no timestamp after the space", "the timestamp is not a number of seconds")?;
+        let seconds =
+            self.number("no timestamp after the space", "the timestamp is not a decimal number of seconds")?;
         number::milliseconds(seconds).ok_or(Wrong { at, why: "the timestamp is no moment" })
     }
 }
