@@ -11,8 +11,10 @@ mod family;
 mod format;
 mod label;
 mod malformed;
+mod metadata;
 mod number;
 mod parser;
+mod sample;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

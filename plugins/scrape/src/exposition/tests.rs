@@ -1,9 +1,11 @@
 //! What is read of whole bodies; what any body does.
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 
-use super::testing::{OPENMETRICS, TEXT, entries};
+use super::testing::{self, OPENMETRICS, TEXT, entries};
 use super::{Entry, Format, Parser};
 
 #[test]
@@ -99,4 +101,134 @@ fn what_belongs_to_one_created_has_one_group() {
     assert!(of(7) == of(8) && of(7) != of(0));
     let created: Vec<_> = groups.iter().filter_map(|(_, created)| *created).collect();
     assert_eq!(created, [1500, 2500, 4000]);
+}
+
+/// A label's or a metric's name, and whether it has to be in quotes.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![3 => "[a-zA-Z_][a-zA-Z0-9_]{0,8}", 1 => "\\PC{1,6}", 1 => "[\"\\\\\n{},= #a]{1,6}"]
+        .prop_filter("it stands for the metric", |name| name != "__name__")
+}
+
+/// Any text, those that need escapes often.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z0-9/]{0,12}", any::<String>(), "[\"\\\\\n{},= #\t\r\0a]{0,8}"]
+}
+
+fn labels() -> impl Strategy<Value = Vec<(String, String)>> {
+    // By name, so that no name is there twice.
+    btree_map(name(), text(), 0..6).prop_map(|labels| labels.into_iter().collect())
+}
+
+/// A value, without the NaN that has no one spelling.
+fn value() -> impl Strategy<Value = f64> {
+    prop_oneof![any::<f64>(), Just(f64::INFINITY), Just(-0.0), any::<i32>().prop_map(f64::from)]
+        .prop_filter("NaN", |value| !value.is_nan())
+}
+
+type Written = (String, Vec<(String, String)>, f64, Option<u32>, Option<(Vec<(String, String)>, f64, Option<u32>)>);
+
+fn samples() -> impl Strategy<Value = Vec<Written>> {
+    // No zero bytes in exemplars, which have none.
+    let plain =
+        labels().prop_map(|labels| labels.into_iter().map(|(name, value)| (name, value.replace('\0', ""))).collect());
+    let exemplar = (plain, value(), any::<Option<u32>>());
+    vec((name(), labels(), value(), any::<Option<u32>>(), option::of(exemplar)), 0..12)
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+fn is_plain(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.starts_with(is_letter) && name.chars().all(|c| is_letter(c) || c.is_ascii_digit())
+}
+
+fn braces(first: Option<String>, labels: &[(String, String)], comma: &str) -> String {
+    let name = |name: &str| if is_plain(name) { name.to_owned() } else { quoted(name) };
+    let labels = labels.iter().map(|(label, value)| format!("{}={}", name(label), quoted(value)));
+    format!("{{{}}}", first.into_iter().chain(labels).collect::<Vec<_>>().join(comma))
+}
+
+/// A body of these samples; `bits` choose among the spellings that a format has.
+fn written(samples: &[Written], format: Format, bits: u64) -> String {
+    let is_text = format == Format::Text;
+    let has = |bit: u64| is_text && bits >> bit & 1 == 1;
+    let (blank, comma) = if has(0) { (" \t ", " ,\t") } else { (" ", ",") };
+    let mut body = String::new();
+    for (name, labels, value, timestamp, exemplar) in samples {
+        if has(1) {
+            body += "\n # some comment\n";
+        }
+        body += &match is_plain(name) {
+            true if labels.is_empty() && !has(2) => name.clone(),
+            true => format!("{name}{}{}", if has(0) { blank } else { "" }, braces(None, labels, comma)),
+            false => braces(Some(quoted(name)), labels, comma),
+        };
+        body += &format!("{blank}{value:?}");
+        if let Some(seconds) = timestamp {
+            let spelling = if is_text { format!("{seconds}000") } else { seconds.to_string() };
+            body += &format!("{blank}{spelling}");
+        }
+        if let (Some((labels, value, timestamp)), false) = (exemplar, is_text) {
+            body += &format!(" # {} {value:?}", braces(None, labels, ","));
+            body += &timestamp.map(|seconds| format!(" {seconds}")).unwrap_or_default();
+        }
+        body += "\n";
+    }
+    match is_text {
+        true if has(3) => body.truncate(body.trim_end().len()),
+        true => {}
+        false => body += "# EOF\n",
+    }
+    body
+}
+
+fn plain(labels: &super::Labels<'_, '_>) -> Vec<(String, String)> {
+    labels.iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+/// The samples of a body as they were before they were written.
+fn read(body: &str, format: Format) -> Result<Vec<Written>, super::Malformed> {
+    let seconds = |timestamp_ms: i64| u32::try_from(timestamp_ms / 1000).unwrap();
+    let mut parser = Parser::new(body.as_bytes(), format);
+    let mut samples = Vec::new();
+    while let Some(entry) = parser.next()? {
+        let Entry::Sample(sample) = entry else { panic!("{entry:?}") };
+        let exemplar = sample
+            .exemplar
+            .map(|exemplar| (plain(&exemplar.labels), exemplar.value, exemplar.timestamp_ms.map(seconds)));
+        let timestamp = sample.timestamp_ms.map(seconds);
+        samples.push((sample.name.to_string(), plain(&sample.labels), sample.value, timestamp, exemplar));
+    }
+    Ok(samples)
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(samples in samples(), bits: u64) {
+        prop_assert_eq!(read(&written(&samples, Format::OpenMetrics, bits), Format::OpenMetrics), Ok(samples.clone()));
+        let without: Vec<_> = samples.into_iter().map(|(a, b, c, d, _)| (a, b, c, d, None)).collect();
+        prop_assert_eq!(read(&written(&without, Format::Text, bits), Format::Text), Ok(without));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(body in vec(any::<u8>(), 0..200)) {
+        testing::fuzz::run(&body);
+    }
+
+    #[test]
+    fn any_pieces_are_read_or_refused(pieces in vec(select(testing::fuzz::words()), 0..40)) {
+        testing::fuzz::run(&pieces.concat());
+    }
+
+    #[test]
+    fn a_case_with_a_byte_changed_is_read_or_refused(case in select(TEXT.iter().chain(OPENMETRICS).collect::<Vec<_>>()), at: Index, byte: u8) {
+        let mut body = case.body.to_vec();
+        if !body.is_empty() {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        testing::fuzz::run(&body);
+    }
 }

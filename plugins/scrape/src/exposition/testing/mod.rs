@@ -2,6 +2,7 @@
 //!
 //! The same cases are asked of a real Prometheus, in the host's tests.
 
+pub mod fuzz;
 mod openmetrics;
 mod text;
 
