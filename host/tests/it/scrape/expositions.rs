@@ -107,6 +107,7 @@ fn prometheus_reads_the_same() {
         let page = Page { content_type: content_type.map(str::to_owned), body: b"a 1\n".to_vec() };
         Question { name: format!("content type {content_type:?}"), page, otherwise: None }
     }));
+    questions.push(large());
 
     let pages = Pages::serve(questions.iter().map(|question| question.page.clone()).collect());
     let yaml = configuration(&pages, questions.len());
@@ -139,6 +140,18 @@ fn each_difference_is_that_of_a_case() {
         let mut cases = TEXT.iter().chain(OPENMETRICS);
         assert!(cases.any(|case| case.format == *format && case.name == *name), "{format:?} {name:?}: {why}");
     }
+}
+
+/// Many series, a long value, many labels.
+fn large() -> Question {
+    let mut body = "# TYPE a gauge\n".to_owned();
+    for number in 0..2000 {
+        body += &format!("a{{number=\"{number}\"}} {number}.5\n");
+    }
+    let labels: Vec<_> = (0..1000).map(|number| format!("label_{number}=\"{number}\"")).collect();
+    body += &format!("b{{long=\"{}\"}} 1\nc{{{}}} 1\n", "x".repeat(10_000), labels.join(","));
+    let content_type = Some(content_type(Format::Text).to_owned());
+    Question { name: "large".to_owned(), page: Page { content_type, body: body.into_bytes() }, otherwise: None }
 }
 
 /// A case of the table, as if it had been served now.

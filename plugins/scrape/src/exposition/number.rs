@@ -100,6 +100,10 @@ mod tests {
             assert_eq!(float(text.as_bytes()), None, "{text}");
         }
         assert_eq!(float(b"\xff"), None);
+        let zeros = "0".repeat(400);
+        assert_eq!(float(format!("1{zeros}e-400").as_bytes()), Some(1.0));
+        assert_eq!(float(format!("0.{zeros}1").as_bytes()), Some(0.0));
+        assert_eq!(float(format!("1{zeros}").as_bytes()), None);
     }
 
     #[test]

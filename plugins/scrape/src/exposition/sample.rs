@@ -5,6 +5,9 @@ use super::malformed::Wrong;
 use super::parser::{CUT_OFF, Line, Observed, Parser};
 use super::{Format, number};
 
+/// More labels than any series has; without an end, one line could take many times its own size of memory.
+const MAX_LABELS: usize = 1 << 16;
+
 impl<'a> Parser<'a> {
     /// A line with a value; the cursor is at its first byte.
     pub(super) fn sample(&mut self) -> Result<Line<'a>, Wrong> {
@@ -73,10 +76,14 @@ impl<'a> Parser<'a> {
                 return self.cursor.wrong("the value of a label is not in double quotes");
             }
             let value = self.cursor.quoted(is_text, metric.is_some())?;
-            match metric {
-                Some(_) => self.labels.push(Label { name, value }),
-                None => self.exemplar_labels.push(Label { name, value }),
+            let labels = match metric {
+                Some(_) => &mut self.labels,
+                None => &mut self.exemplar_labels,
+            };
+            if labels.len() == MAX_LABELS {
+                return Err(Wrong { at: start, why: "more than 65536 labels" });
             }
+            labels.push(Label { name, value });
             self.take_blanks();
             // The text format takes labels without a comma between them.
             if !self.cursor.take(b',') && self.cursor.peek() != Some(b'}') && !is_text {

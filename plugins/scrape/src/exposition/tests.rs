@@ -56,6 +56,15 @@ fn large_bodies_are_read() {
 }
 
 #[test]
+fn a_line_takes_no_more_memory_than_so_many_labels() {
+    let labels = |count: usize| (0..count).map(|number| format!("l{number}=\"\",")).collect::<String>();
+    let read = |count| Parser::new(format!("a{{{}}} 1", labels(count)).as_bytes(), Format::Text).next().map(|_| ());
+    assert_eq!(read(1 << 16), Ok(()));
+    let reason = read((1 << 16) + 1).unwrap_err().reason;
+    assert_eq!(reason, "more than 65536 labels, at `l65536=\"\",} 1`");
+}
+
+#[test]
 fn nothing_comes_after_an_error_or_the_end() {
     let mut parser = Parser::new(b"a 1\nb\nc 3\n", Format::Text);
     assert!(matches!(parser.next(), Ok(Some(Entry::Sample(_)))));

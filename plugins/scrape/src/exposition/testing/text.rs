@@ -110,7 +110,7 @@ pub const TEXT: &[Case] = &[
     text("a zero byte in a comment after a space", b"# b\0c\na 1\n", Ok("a{} 1.0")),
 
     // Values.
-    text("numbers", b"a 1\nb -1\nc +1\nd 0.5\ne .5\nf 5.\ng 1e3\nh 1E-3\ni 1e+3\nj 007\nk -0\n", Ok("a{} 1.0\nb{} -1.0\nc{} 1.0\nd{} 0.5\ne{} 0.5\nf{} 5.0\ng{} 1000.0\nh{} 0.001\ni{} 1000.0\nj{} 7.0\nk{} -0.0")),
+    text("numbers", b"a 1\nb -1\nc +1\nd 0.5\ne .5\nf 5.\ng 1e3\nh 1E-3\ni 1e+3\nj 007\nk -0\nl 1.e5\nm 0e999\n", Ok("a{} 1.0\nb{} -1.0\nc{} 1.0\nd{} 0.5\ne{} 0.5\nf{} 5.0\ng{} 1000.0\nh{} 0.001\ni{} 1000.0\nj{} 7.0\nk{} -0.0\nl{} 100000.0\nm{} 0.0")),
     text("numbers at the edges", b"a 1.7976931348623157e308\nb 5e-324\nc 2.2250738585072014e-308\nd 9007199254740993\ne 0.1\nf 1e-400\ng 1e22\nh 123456789.123456789123456789\n", Ok("a{} 1.7976931348623157e308\nb{} 5e-324\nc{} 2.2250738585072014e-308\nd{} 9007199254740992.0\ne{} 0.1\nf{} 0.0\ng{} 1e22\nh{} 123456789.12345679")),
     text("infinities", b"a Inf\nb +Inf\nc -Inf\nd inf\ne +INF\nf Infinity\ng -infinity\n", Ok("a{} inf\nb{} inf\nc{} -inf\nd{} inf\ne{} inf\nf{} inf\ng{} -inf")),
     text("not a number", b"a NaN\nb nan\nc NAN\n", Ok("a{} NaN\nb{} NaN\nc{} NaN")),
@@ -130,6 +130,9 @@ pub const TEXT: &[Case] = &[
     text("a point alone", b"a .\n", Err("line 1: the value is not a decimal number within a double's range, at `.`")),
     text("two signs", b"a --1\n", Err("line 1: the value is not a decimal number within a double's range, at `--1`")),
     text("half of a word", b"a infi\n", Err("line 1: the value is not a decimal number within a double's range, at `infi`")),
+    text("a fraction in an exponent", b"a 1e1.5\n", Err("line 1: the value is not a decimal number within a double's range, at `1e1.5`")),
+    text("a suffix of C", b"a 1.5f\n", Err("line 1: the value is not a decimal number within a double's range, at `1.5f`")),
+    text("a payload of NaN", b"a nan(1)\n", Err("line 1: the value is not a decimal number within a double's range, at `nan(1)`")),
     text("a unit after the value", b"a 1s\n", Err("line 1: the value is not a decimal number within a double's range, at `1s`")),
     text("no value", b"a \n", Err("line 1: no value after the series, at the end of the line")),
     text("no value after labels", b"a{b=\"c\"}\n", Err("line 1: no value after the series, at the end of the line")),
@@ -173,6 +176,8 @@ pub const TEXT: &[Case] = &[
     text("help of what is no name", b"# HELP 9a b\na 1\n", Err("line 1: HELP, TYPE or UNIT without the name of a metric, at `9a b`")),
     text("help that is not UTF-8", b"# HELP a \xff\na 1\n", Err(r#"line 1: bytes that are not UTF-8, at `\xff`"#)),
     text("help at the end of the text", b"# HELP a b", Ok(r#"HELP "a" "b""#)),
+    text("help of a name in quotes with escapes", b"# HELP \"a\\\"\\\\\\n\" c\n{\"a\\\"\\\\\\n\"} 1\n", Ok("HELP \"a\\\"\\\\\\n\" \"c\"\n\"a\\\"\\\\\\n\"{} 1.0")),
+    text("help right after the name", b"# HELP a-b c\na 1\n", Ok("HELP \"a\" \"-b c\"\na{} 1.0")),
 
     // TYPE.
     text("all types", b"# TYPE a_total counter\na_total 1\n# TYPE b gauge\nb 1\n# TYPE c histogram\nc_sum 1\n# TYPE d summary\nd_sum 1\n# TYPE e untyped\ne 1\n", Ok("TYPE \"a_total\" Counter\na_total{} 1.0\nTYPE \"b\" Gauge\nb{} 1.0\nTYPE \"c\" Histogram\nc_sum{} 1.0\nTYPE \"d\" Summary\nd_sum{} 1.0\nTYPE \"e\" Unknown\ne{} 1.0")),
@@ -190,6 +195,8 @@ pub const TEXT: &[Case] = &[
     text("a type that changes", b"# TYPE a gauge\n# TYPE a counter\na 1\n", Ok("TYPE \"a\" Gauge\nTYPE \"a\" Counter\na{} 1.0")),
     text("a type after the samples", b"a 1\n# TYPE a gauge\n", Ok("a{} 1.0\nTYPE \"a\" Gauge")),
     text("a type of a name in quotes", b"# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n", Ok("TYPE \"a.b\" Gauge\n\"a.b\"{} 1.0")),
+    text("a type right after the name", b"# TYPE a-counter\na 1\n", Err("line 1: no such type, at `-counter`")),
+    text("a type at the end of the text", b"# TYPE a counter", Ok(r#"TYPE "a" Counter"#)),
 
     // Histograms and summaries.
     text("a histogram", b"# TYPE h histogram\nh_bucket{le=\"0.1\"} 1\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"10\"} 3\nh_bucket{le=\"1e6\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 5.5\nh_count 4\n", Ok("TYPE \"h\" Histogram\nh_bucket{le=\"0.1\"} 1.0\nh_bucket{le=\"1.0\"} 2.0\nh_bucket{le=\"10.0\"} 3.0\nh_bucket{le=\"1e+06\"} 3.0\nh_bucket{le=\"+Inf\"} 4.0\nh_sum{} 5.5\nh_count{} 4.0")),
