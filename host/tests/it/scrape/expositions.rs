@@ -21,8 +21,8 @@ const PRESENT: &str = "1700000000";
 /// What Prometheus does where we do otherwise.
 #[derive(Clone, Copy, Debug)]
 enum Theirs {
-    /// It ends, and the scraping of all other targets with it: it is not asked.
-    Crashes,
+    /// It comes to harm, and all other targets with this one: it is not asked.
+    Breaks,
     /// It takes the body, and this is what it has of it.
     Gives(&'static [&'static str]),
 }
@@ -54,13 +54,43 @@ const DIFFERENCES: &[(Format, &str, Theirs, &str)] = &[
         "it stops there, and what follows is lost without a word",
     ),
     (
+        Format::Text,
+        "help of a name in quotes with escapes",
+        Theirs::Gives(&[r#""a\\\"\\\\\\n" is unknown "c" """#, r#"{"__name__": "a\"\\\n"} 1.0"#]),
+        "it keeps the escapes of the name, so that the help is of no metric that there is",
+    ),
+    (
+        Format::Text,
+        "help right after the name",
+        Theirs::Gives(&[r#""a" is unknown "b c" """#, r#"{"__name__": "a"} 1.0"#]),
+        "it takes the byte after the name for a blank, whatever it is",
+    ),
+    (
+        Format::Text,
+        "a type right after the name",
+        Theirs::Gives(&[r#""a" is counter "" """#, r#"{"__name__": "a"} 1.0"#]),
+        "it takes the byte after the name for a blank, whatever it is",
+    ),
+    (
+        Format::OpenMetrics,
+        "an exemplar with a label without a name",
+        Theirs::Gives(&[r#"{"__name__": "c_total"} # {"": "x"} 1.0"#, r#"{"__name__": "c_total"} 1.0"#]),
+        "it keeps it, but refuses such a label of a sample",
+    ),
+    (
         Format::OpenMetrics,
         "an exemplar with escapes",
         Theirs::Gives(&[r#"{"__name__": "c_total"} # {"t": "x\\\"y\\\\"} 0.5"#, r#"{"__name__": "c_total"} 1.0"#]),
         "it keeps the escapes of an exemplar, but of no other label",
     ),
-    (Format::Text, "a name without quotes in braces", Theirs::Crashes, UNQUOTED),
-    (Format::OpenMetrics, "a name without quotes in braces", Theirs::Crashes, UNQUOTED),
+    (
+        Format::OpenMetrics,
+        "an exemplar with a name that is not UTF-8",
+        Theirs::Breaks,
+        "it keeps the name, and from then on its answers about exemplars are no JSON",
+    ),
+    (Format::Text, "a name without quotes in braces", Theirs::Breaks, UNQUOTED),
+    (Format::OpenMetrics, "a name without quotes in braces", Theirs::Breaks, UNQUOTED),
     (
         Format::OpenMetrics,
         "a name without quotes in braces, and labels",
@@ -69,7 +99,7 @@ const DIFFERENCES: &[(Format, &str, Theirs, &str)] = &[
     ),
 ];
 
-/// About `{a}` and `{abc,d="e"}`.
+/// About `{a}`, at which it dies, and `{abc,d="e"}`.
 const UNQUOTED: &str =
     "it takes the name for one in quotes, and cuts its first and its last letter off, were there but one";
 
@@ -102,7 +132,7 @@ fn prometheus_reads_the_same() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64 - 5;
     let cases = TEXT.iter().chain(OPENMETRICS).map(|case| question(case, now));
     let mut questions: Vec<Question> =
-        cases.filter(|question| !matches!(question.otherwise, Some(Theirs::Crashes))).collect();
+        cases.filter(|question| !matches!(question.otherwise, Some(Theirs::Breaks))).collect();
     questions.extend(CONTENT_TYPES.map(|content_type| {
         let page = Page { content_type: content_type.map(str::to_owned), body: b"a 1\n".to_vec() };
         Question { name: format!("content type {content_type:?}"), page, otherwise: None }
