@@ -55,6 +55,7 @@ mod unread;
 // What sensors give.
 mod nvml;
 mod rapl;
+mod scrape;
 
 // What an operator sets.
 mod access;

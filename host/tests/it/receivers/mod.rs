@@ -82,6 +82,11 @@ impl Receiver {
         Self::with(kind, yaml, &[])
     }
 
+    /// The same, with these arguments too.
+    pub(crate) fn configured_with(kind: Kind, yaml: &str, arguments: &[&str]) -> Option<Self> {
+        Self::with(kind, yaml, arguments)
+    }
+
     /// As [`Receiver::start`], with these arguments too.
     pub(crate) fn start_with(kind: Kind, arguments: &[&str]) -> Option<Self> {
         Self::with(kind, "", arguments)

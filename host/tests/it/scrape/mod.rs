@@ -1,0 +1,4 @@
+//! What becomes of an exposition.
+
+mod expositions;
+mod pages;
