@@ -3,7 +3,7 @@
 //! Enters: what a test pushes to [`Receiver::write_url`]. Leaves: what the receiver stored, as raw samples. Never:
 //! shares a process, a port or a data folder between tests.
 
-mod fetch;
+pub(crate) mod fetch;
 pub(crate) mod port;
 mod roundtrip;
 
@@ -93,14 +93,7 @@ impl Receiver {
     }
 
     fn with(kind: Kind, yaml: &str, arguments: &[&str]) -> Option<Self> {
-        let binary = match fetch::binary(kind) {
-            Ok(binary) => binary,
-            Err(why) if std::env::var_os("CI").is_none_or(|ci| ci.is_empty()) => {
-                say(&format!("SKIPPED: no {kind:?} to test against: {why}"));
-                return None;
-            }
-            Err(why) => panic!("no {kind:?} to test against: {why}"),
-        };
+        let binary = fetch::binary(fetch::package(kind))?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("prometheus.yml"), yaml).expect("a configuration");
         let port = Port::reserve().expect("a free port");
@@ -112,7 +105,7 @@ impl Receiver {
 
     /// The package's version.
     pub(crate) fn version(&self) -> String {
-        fetch::version(self.kind)
+        fetch::version(fetch::package(self.kind))
     }
 
     /// Where to push.
