@@ -40,6 +40,9 @@ use target::Target;
 /// How soon it is noticed that the scraping thread has ended by itself, which it never should.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// So many names are looked up at once; each takes a thread, however long the system's resolver hangs.
+const LOOKUPS: usize = 32;
+
 /// An interval below this is worth a word: the host's default is meant for sensors.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -75,7 +78,7 @@ impl MonitorImpl for Exporters {
             timeout: self.timeout.min(scrape_interval),
         };
         // This thread waits for the stop, which nothing asynchronous can.
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(LOOKUPS).build()?;
         let (stopping, stopped) = oneshot::channel();
         let scraping = thread::Builder::new().name("scraping".into()).spawn(move || {
             let ended = runtime.block_on(rounds.run(out, stopped));
