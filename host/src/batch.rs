@@ -154,6 +154,7 @@ impl Batcher {
         let series = SeriesId::from_number(sample.series());
         let point = Point { value: sample::canonical(sample.value), timestamp_ms: sample.timestamp_ms };
         match self.admit(series, point.timestamp_ms, table) {
+            Ok(of_series) if sample::is_marker(sample.value) => self.mark(series, point.timestamp_ms, &of_series),
             Ok(of_series) => self.put(series, point, &of_series),
             Err(reason) => Pushed::Dropped(reason),
         }
@@ -214,10 +215,15 @@ impl Batcher {
         if known.newest_ms == i64::MIN || known.ended {
             return None;
         }
-        let (timestamp_ms, shape) = (known.newest_ms + 1, known.shape);
-        let pushed = match shape {
-            Shape::Float => self.put(series, Point { value: f64::from_bits(STALE_NAN), timestamp_ms }, &of_series),
-            _ => match self.put_histogram(Histogram::stale(series, timestamp_ms, shape), &of_series) {
+        let timestamp_ms = known.newest_ms + 1;
+        Some(self.mark(series, timestamp_ms, &of_series))
+    }
+
+    /// A stale marker, of the kind that the newest sample is of. When the series goes, it needs no other.
+    fn mark(&mut self, series: SeriesId, timestamp_ms: i64, of_series: &series::Known<'_>) -> Pushed {
+        let pushed = match self.known(series).shape {
+            Shape::Float => self.put(series, Point { value: f64::from_bits(STALE_NAN), timestamp_ms }, of_series),
+            shape => match self.put_histogram(Histogram::stale(series, timestamp_ms, shape), of_series) {
                 Ok(()) => Pushed::Taken,
                 Err(_) => Pushed::Full,
             },
@@ -225,7 +231,7 @@ impl Batcher {
         if pushed == Pushed::Taken {
             self.known(series).ended = true;
         }
-        Some(pushed)
+        pushed
     }
 
     fn known(&mut self, series: SeriesId) -> &mut Known {

@@ -1,6 +1,6 @@
 //! The rules that every sample obeys, whichever way it came: which values and which moments are sent.
 
-use monitor_proto::NORMAL_NAN;
+use monitor_proto::{NORMAL_NAN, STALE_NAN};
 
 /// Midnight UTC at the start of the year 2000, in milliseconds.
 pub const EARLIEST_MS: i64 = 946_684_800_000;
@@ -8,9 +8,15 @@ pub const EARLIEST_MS: i64 = 946_684_800_000;
 /// Midnight UTC at the start of the year 2100, in milliseconds; the first moment that is too late.
 pub const END_MS: i64 = 4_102_444_800_000;
 
-/// The value as it is sent: a NaN gets the usual bits, so that data can never look like a stale marker.
+/// The value as it is sent: a NaN gets the usual bits, so that data can never look like a stale marker. (A sample of a
+/// registered series may be one on purpose: [`is_marker`].)
 pub fn canonical(value: f64) -> f64 {
     if value.is_nan() { f64::from_bits(NORMAL_NAN) } else { value }
+}
+
+/// Whether a plugin marks the end of a registered series with this value, by `Series::stale`.
+pub fn is_marker(value: f64) -> bool {
+    value.to_bits() == STALE_NAN
 }
 
 /// Whether a timestamp can be meant: anything else is another unit, or a clock that was never set.
@@ -24,7 +30,8 @@ mod tests {
 
     #[test]
     fn data_never_looks_like_a_stale_marker() {
-        assert_eq!(canonical(f64::from_bits(monitor_proto::STALE_NAN)).to_bits(), NORMAL_NAN);
+        assert_eq!(canonical(f64::from_bits(STALE_NAN)).to_bits(), NORMAL_NAN);
+        assert!(is_marker(f64::from_bits(STALE_NAN)) && !is_marker(f64::NAN) && !is_marker(f64::from_bits(NORMAL_NAN)));
         assert_eq!(canonical(-0.0).to_bits(), (-0.0f64).to_bits());
         assert_eq!(canonical(f64::INFINITY), f64::INFINITY);
     }

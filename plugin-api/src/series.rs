@@ -7,6 +7,9 @@ use crate::abi::{HostBox, Sample, kind};
 use crate::exemplar::Exemplar;
 use crate::histogram::{Count, Histogram, HistogramSample};
 
+/// The NaN that Prometheus takes for a stale marker, and for nothing else.
+const STALE: u64 = 0x7ff0_0000_0000_0002;
+
 /// What a series is called and what it means, to be registered with
 /// [`RecordSender::register`](crate::RecordSender::register).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,6 +134,13 @@ impl Series {
     /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
     pub fn sample(&self, value: f64, timestamp_ms: i64) -> Sample {
         Sample { series: self.0.number, value, timestamp_ms }
+    }
+
+    /// Says that the series has no value from `timestamp_ms` on, until its next sample: a stale marker at that very moment.
+    /// The handle stays, for a series that may come back; when it is dropped, no other marker is made. Without this, the end
+    /// of the last handle marks the series a millisecond behind its newest sample.
+    pub fn stale(&self, timestamp_ms: i64) -> Sample {
+        self.sample(f64::from_bits(STALE), timestamp_ms)
     }
 
     /// The histogram as it stands, as this series has it at `timestamp_ms` (milliseconds since the Unix epoch).

@@ -3,14 +3,23 @@
 //! Built with `--cfg fuzzing` and LLVM's coverage, as `cargo xtask long fuzz` does, such a program is libFuzzer. Built in any
 //! other way it runs its target on the files that it is given, once each: for a debugger, or for a machine without C++.
 //!
-//! What the targets do and what they check stands in the host's library, beside the code that they are for.
+//! What the targets do and what they check stands in the host's library and in the plugins', beside the code that they are for.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
-pub use monitor_host::fuzz;
-use monitor_host::fuzz::Target;
+use fuzz::Target;
+
+/// All targets, and the planted bug.
+pub mod fuzz {
+    use monitor_scrape::exposition::testing::fuzz::{run, seeds, words};
+
+    pub use monitor_host::fuzz::*;
+
+    /// What `plugins/scrape` reads.
+    pub static EXPOSITION: Target = Target { name: "exposition", run, seeds, words };
+}
 
 /// The program of one target of [`fuzz`].
 #[macro_export]

@@ -118,9 +118,27 @@ fn nan_is_canonical() {
     let table = SeriesTable::new(1000);
     let a = series(&table, "a");
     let mut batcher = Batcher::new(LIMITS);
-    batcher.push(&at(a, 0, f64::from_bits(monitor_proto::STALE_NAN)), &table.view());
+    batcher.push(&at(a, 0, f64::from_bits(monitor_proto::STALE_NAN + 1)), &table.view());
     let batch = batcher.cut(V1, &table.view()).0.unwrap();
     assert_eq!(read(&batch)["a"][0].1.to_bits(), monitor_proto::NORMAL_NAN);
+}
+
+#[test]
+fn a_marker_of_the_plugins_is_the_last_one() {
+    let table = SeriesTable::new(1000);
+    let a = series(&table, "a");
+    let view = table.view();
+    let stale = f64::from_bits(monitor_proto::STALE_NAN);
+    let mut batcher = Batcher::new(LIMITS);
+    batcher.push(&at(a, 10, 1.0), &view);
+    assert_eq!(batcher.push(&at(a, 10, stale), &view), Pushed::Dropped(Reason::Duplicate));
+    assert_eq!(batcher.push(&at(a, 25, stale), &view), Pushed::Taken);
+    assert_eq!(batcher.end(a, &view), None, "it is marked already");
+    assert_eq!(batcher.push(&at(a, 30, 2.0), &view), Pushed::Taken, "it goes on");
+    assert_eq!(batcher.end(a, &view), Some(Pushed::Taken));
+    let points = read(&batcher.cut(V1, &view).0.unwrap())["a"].clone();
+    let moments: Vec<_> = points.iter().map(|(moment, value)| (*moment, value.to_bits() == stale.to_bits())).collect();
+    assert_eq!(moments, [(10, false), (25, true), (30, false), (31, true)]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use signal_hook::consts::SIGTERM;
 use crate::host::{Host, Running};
 use crate::plugins;
 
-mod authority;
+pub(crate) mod authority;
 pub(crate) mod front;
 
 use self::authority::Authority;

@@ -56,6 +56,7 @@ mod unread;
 mod nvml;
 mod python;
 mod rapl;
+mod scrape;
 
 // What an operator sets.
 mod access;

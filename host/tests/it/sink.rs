@@ -35,6 +35,9 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
     /// Unix time in milliseconds, as sent.
     pub(crate) timestamp_ms: i64,
+    /// The same of when its series began; 0 where that was not said.
+    #[serde(default)]
+    pub(crate) start_timestamp_ms: i64,
     /// Unix time in milliseconds when it arrived.
     pub(crate) received_ms: i64,
 }

@@ -13,20 +13,20 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 /// An authority.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
 }
 
 /// A certificate and its key.
-pub(super) struct Signed {
+pub(crate) struct Signed {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
     /// One that nobody knows.
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,12 +37,12 @@ impl Authority {
     }
 
     /// A certificate for this name.
-    pub(super) fn sign(&self, name: &str) -> Signed {
+    pub(crate) fn sign(&self, name: &str) -> Signed {
         self.sign_until(name, 4096)
     }
 
     /// A certificate that is valid until the beginning of that year.
-    pub(super) fn sign_until(&self, name: &str, year: i32) -> Signed {
+    pub(crate) fn sign_until(&self, name: &str, year: i32) -> Signed {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
@@ -50,12 +50,12 @@ impl Authority {
     }
 
     /// Writes its own certificate.
-    pub(super) fn write(&self, path: &Path) {
+    pub(crate) fn write(&self, path: &Path) {
         fs::write(path, self.certificate.pem()).unwrap();
     }
 
     /// A server that shows `signed`, and that demands a certificate from `clients`, if there is such an authority.
-    pub(super) fn server(signed: &Signed, clients: Option<&Authority>) -> Arc<ServerConfig> {
+    pub(crate) fn server(signed: &Signed, clients: Option<&Authority>) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -75,7 +75,7 @@ impl Authority {
 
 impl Signed {
     /// Writes certificate and key, and returns where.
-    pub(super) fn write(&self, dir: &Path) -> (PathBuf, PathBuf) {
+    pub(crate) fn write(&self, dir: &Path) -> (PathBuf, PathBuf) {
         let (certificate, key) = (dir.join("client.pem"), dir.join("client.key"));
         fs::write(&certificate, self.certificate.pem()).unwrap();
         fs::write(&key, self.key.serialize_pem()).unwrap();

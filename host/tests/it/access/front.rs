@@ -59,6 +59,14 @@ impl Front {
         Self::start(None, None, answer)
     }
 
+    /// The same by TLS.
+    pub(crate) fn answering_by(
+        tls: Arc<ServerConfig>,
+        answer: impl Fn(&Heard) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(tls), None, answer)
+    }
+
     /// A proxy that answers requests itself, and connects every tunnel with `upstream`.
     pub(crate) fn proxy(upstream: Option<SocketAddr>) -> Self {
         Self::start(None, upstream, |_| TAKEN.to_owned())

@@ -1,6 +1,6 @@
-//! The receivers' binaries, out of Debian's packages, under `target/receivers/`.
+//! The binaries of receivers, and of what else is real in these tests, out of Debian's packages, under `target/receivers/`.
 //!
-//! Enters: the running system's own apt configuration, which names the mirror. Leaves: one path a receiver. Never: needs
+//! Enters: the running system's own apt configuration, which names the mirror. Leaves: one path a package. Never: needs
 //! root, installs anything, touches the system's package lists or cache, names a host.
 //!
 //! apt and dpkg-deb do the work: apt with sources, lists and cache of its own in the target folder, so that the
@@ -22,37 +22,53 @@ const UNSTABLE: &str = "sid";
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
-/// The binary of a receiver, fetched first if need be, or why it can't be had. Asked once a process.
-pub(super) fn binary(kind: Kind) -> Result<PathBuf, String> {
+/// A package of Debian's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// Its name, which is that of its binary too.
+    program: &'static str,
+    /// Of the rolling release, not of the running one.
+    newest: bool,
+    folder: &'static str,
+}
+
+/// What machines are watched with.
+pub(crate) const NODE_EXPORTER: Package =
+    Package { program: "prometheus-node-exporter", newest: false, folder: "node-exporter-debian" };
+
+const ALL: [Package; 4] =
+    [package(Kind::PrometheusDebian), package(Kind::Prometheus3), package(Kind::VictoriaMetrics), NODE_EXPORTER];
+
+/// The package of a receiver.
+pub(super) const fn package(kind: Kind) -> Package {
+    match kind {
+        Kind::PrometheusDebian => Package { program: "prometheus", newest: false, folder: "prometheus-debian" },
+        Kind::Prometheus3 => Package { program: "prometheus", newest: true, folder: "prometheus-sid" },
+        Kind::VictoriaMetrics => Package { program: "victoria-metrics", newest: true, folder: "victoria-metrics-sid" },
+    }
+}
+
+/// The binary of a package, fetched first if need be. None, with one line that says so, where it can't be had; in CI that is
+/// a failure.
+pub(crate) fn binary(package: Package) -> Option<PathBuf> {
+    // Asked once a process.
     static FETCHED: OnceLock<Result<(), String>> = OnceLock::new();
-    FETCHED.get_or_init(fetch_missing).clone()?;
-    Ok(home(kind).join(program(kind)))
+    let fetched = FETCHED.get_or_init(fetch_missing).clone();
+    super::had(fetched.map(|()| home(package).join(package.program)), package.folder)
 }
 
 /// The package's version, such as `2.42.0+ds-5+b5`.
-pub(super) fn version(kind: Kind) -> String {
-    fs::read_to_string(home(kind).join("version")).unwrap_or_else(|error| format!("unknown ({error})"))
+pub(super) fn version(package: Package) -> String {
+    fs::read_to_string(home(package).join("version")).unwrap_or_else(|error| format!("unknown ({error})"))
 }
 
-/// A receiver's folder. Cargo's folder for test files lies directly in the target folder.
-fn home(kind: Kind) -> PathBuf {
-    root().join(match kind {
-        Kind::PrometheusDebian => "prometheus-debian",
-        Kind::Prometheus3 => "prometheus-sid",
-        Kind::VictoriaMetrics => "victoria-metrics-sid",
-    })
+/// A package's folder. Cargo's folder for test files lies directly in the target folder.
+fn home(package: Package) -> PathBuf {
+    root().join(package.folder)
 }
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("receivers")
-}
-
-/// The package's name, which is that of its binary too.
-fn program(kind: Kind) -> &'static str {
-    match kind {
-        Kind::PrometheusDebian | Kind::Prometheus3 => "prometheus",
-        Kind::VictoriaMetrics => "victoria-metrics",
-    }
 }
 
 fn fetch_missing() -> Result<(), String> {
@@ -61,7 +77,7 @@ fn fetch_missing() -> Result<(), String> {
     let lock = File::create(root().join(".lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
 
-    let missing: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| !home(kind).is_dir()).collect();
+    let missing: Vec<Package> = ALL.into_iter().filter(|&package| !home(package).is_dir()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -73,33 +89,33 @@ fn fetch_missing() -> Result<(), String> {
     done
 }
 
-fn fetch(work: &Path, missing: &[Kind]) -> Result<(), String> {
+fn fetch(work: &Path, missing: &[Package]) -> Result<(), String> {
     super::say(&format!("fetching receivers into {}", root().display()));
     let apt = Apt::new(work, UNSTABLE)?;
-    for &kind in missing {
-        let release = if kind == Kind::PrometheusDebian { &apt.release } else { UNSTABLE };
-        apt.run(&["download", &format!("{}/{release}", program(kind))])?;
-        unpack(work, kind)?;
-        super::say(&format!("fetched {} {}", home(kind).display(), version(kind)));
+    for &package in missing {
+        let release = if package.newest { UNSTABLE } else { &apt.release };
+        apt.run(&["download", &format!("{}/{release}", package.program)])?;
+        unpack(work, package)?;
+        super::say(&format!("fetched {} {}", home(package).display(), version(package)));
     }
     Ok(())
 }
 
 /// Takes the one package that lies in `work` apart and keeps its binary and its version.
-fn unpack(work: &Path, kind: Kind) -> Result<(), String> {
-    let failed = |error| format!("unpacking {}: {error}", program(kind));
+fn unpack(work: &Path, named: Package) -> Result<(), String> {
+    let failed = |error| format!("unpacking {}: {error}", named.program);
     let is_package = |path: &PathBuf| path.extension() == Some(OsStr::new("deb"));
     let mut files = fs::read_dir(work).map_err(failed)?.flatten().map(|entry| entry.path());
-    let package = files.find(is_package).ok_or_else(|| format!("apt-get downloaded no package {}", program(kind)))?;
+    let package = files.find(is_package).ok_or_else(|| format!("apt-get downloaded no package {}", named.program))?;
 
     let (tree, kept) = (work.join("tree"), work.join("kept"));
     run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&tree))?;
     let version = run(Command::new("dpkg-deb").arg("--field").arg(&package).arg("Version"))?;
 
     fs::create_dir(&kept).map_err(failed)?;
-    fs::rename(tree.join("usr/bin").join(program(kind)), kept.join(program(kind))).map_err(failed)?;
+    fs::rename(tree.join("usr/bin").join(named.program), kept.join(named.program)).map_err(failed)?;
     fs::write(kept.join("version"), version.trim()).map_err(failed)?;
-    fs::rename(&kept, home(kind)).map_err(failed)?;
+    fs::rename(&kept, home(named)).map_err(failed)?;
     fs::remove_dir_all(&tree).map_err(failed)?;
     fs::remove_file(&package).map_err(failed)
 }

@@ -82,13 +82,18 @@ impl Receiver {
         Self::with(kind, yaml, &[])
     }
 
+    /// The same, with these arguments too.
+    pub(crate) fn configured_with(kind: Kind, yaml: &str, arguments: &[&str]) -> Option<Self> {
+        Self::with(kind, yaml, arguments)
+    }
+
     /// As [`Receiver::start`], with these arguments too.
     pub(crate) fn start_with(kind: Kind, arguments: &[&str]) -> Option<Self> {
         Self::with(kind, "", arguments)
     }
 
     fn with(kind: Kind, yaml: &str, arguments: &[&str]) -> Option<Self> {
-        let binary = had(fetch::binary(kind), &format!("{kind:?}"))?;
+        let binary = fetch::binary(fetch::package(kind))?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("prometheus.yml"), yaml).expect("a configuration");
         let port = Port::reserve().expect("a free port");
@@ -100,7 +105,7 @@ impl Receiver {
 
     /// The package's version.
     pub(crate) fn version(&self) -> String {
-        fetch::version(self.kind)
+        fetch::version(fetch::package(self.kind))
     }
 
     /// Where to push.

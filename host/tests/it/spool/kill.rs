@@ -163,6 +163,7 @@ fn the_oracle_sees_what_is_wrong() {
         labels: [("series".to_owned(), "0".to_owned())].into(),
         value: number,
         timestamp_ms,
+        start_timestamp_ms: 0,
         received_ms: 0,
     };
     let both = |samples: &[Sample]| -> Vec<Sample> {
