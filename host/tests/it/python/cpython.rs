@@ -135,9 +135,9 @@ fn install(python: &CPython, work: &Path) -> Result<(), String> {
 
     let requirements = work.join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).map_err(failed)?;
-    // The environment stays: a mirror or a proxy may be named there.
+    // The environment and pip's own configuration stay: a mirror or a proxy may be named there.
     let mut command = Command::new(python.root.join("usr/bin/python3.11"));
-    command.envs(python.variables()).env("PYTHONPATH", pip).env_remove("PYTHONSTARTUP");
+    command.envs(python.variables()).env("PYTHONPATH", pip).env("PIP_USER", "0").env("PIP_REQUIRE_VIRTUALENV", "0");
     command.args(["-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--only-binary", ":all:"]);
     command.args(["--require-hashes", "--requirement"]).arg(&requirements);
     command.arg("--target").arg(python.root.join("usr/local/lib/python3.11/dist-packages"));

@@ -24,8 +24,11 @@ import traceback
 METRIC_DEFAULT = os.environ.get("METRIC_DEFAULT") or "pyjoules_remote_write_energy_uj"
 SERVICE_LABEL = os.environ.get("SERVICE_LABEL") or "monitor"
 
-# How long a thread that was asked to stop, or a queue that should be emptied, may take.
-PATIENCE_S = 3
+# A module that neither sends its record `last` nor ends is a mistake of the test's.
+LONGEST_S = 60
+
+# How long what still waits may take to be processed, and how long the two functions to end: the first one of them may sleep on.
+PROCESSING_S, ENDING_S = 30, (1, 10)
 
 EARLIEST_MS, END_MS = 946_684_800_000, 4_102_444_800_000
 
@@ -242,7 +245,11 @@ def run_module(path, drained):
     getting = Worker(get_power, raw, float(os.environ.get("SCRAPE_INTERVAL_S") or 0.1), stop)
     processing = Worker(process_data, raw, processed, stop)
 
+    deadline = time.monotonic() + LONGEST_S
     while getting.is_alive() and processing.is_alive():
+        if time.monotonic() > deadline:
+            os.write(2, b"the module neither sent `last` nor ended\n")
+            os._exit(1)
         try:
             item = processed.get(timeout=0.05)
         except queue.Empty:
@@ -253,12 +260,12 @@ def run_module(path, drained):
     ends = {"get_power": getting.end, "process_data": processing.end}
 
     # What was read is processed, as far as there still is somebody who does.
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PROCESSING_S
     while processing.is_alive() and not raw.empty() and time.monotonic() < deadline:
         time.sleep(0.01)
     stop.set()
-    for worker in (getting, processing):
-        worker.join(PATIENCE_S)
+    for worker, patience in zip((getting, processing), ENDING_S):
+        worker.join(patience)
     while not processed.empty():
         drained(processed.get())
     return ends

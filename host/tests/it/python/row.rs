@@ -87,7 +87,7 @@ impl Row {
         self
     }
 
-    /// One error is logged, and all of this stands in it.
+    /// Of the errors that are logged, one has all of this.
     pub(super) const fn says(mut self, says: &'static [&'static str]) -> Self {
         self.says = says;
         self
@@ -117,7 +117,7 @@ impl Row {
 
         let expected = if self.end == End::LeftBehind { 1 } else { reference.ends.status() };
         same("exit status", status, Some(expected)).map_err(context)?;
-        self.check_errors(&host).map_err(context)?;
+        self.check_errors(&host, expected).map_err(context)?;
         check_log(&reference.logs, &host).map_err(context)?;
         let lacks = |line: &&&str| !host.log().iter().any(|shown| shown.text == **line);
         same("what is not shown", self.shows.iter().filter(lacks).collect::<Vec<_>>(), Vec::new()).map_err(context)?;
@@ -163,14 +163,14 @@ impl Row {
         self.variables.iter().fold(host, |host, (name, value)| host.env(name, value)).spawn()
     }
 
-    /// One error says all that it should; without such, there is none.
-    fn check_errors(&self, host: &Running) -> Result<(), String> {
-        let errors = crate::faults::lines(host, "ERROR");
-        if self.says.is_empty() {
-            return Ok(());
+    /// One error says all that it should; a run in good order has none.
+    fn check_errors(&self, host: &Running, status: i32) -> Result<(), String> {
+        let errors: Vec<String> = crate::faults::lines(host, "ERROR").iter().map(unescaped).collect();
+        if status == 0 {
+            return same("errors", errors, Vec::new());
         }
-        let says_all = |text: &str| self.says.iter().all(|part| text.contains(part));
-        match errors.iter().filter(|line| says_all(&unescaped(line))).count() {
+        let says_all = |error: &&String| self.says.iter().all(|part| error.contains(part));
+        match errors.iter().filter(says_all).count() {
             1 => Ok(()),
             found => Err(format!("{found} errors with {:?}", self.says)),
         }

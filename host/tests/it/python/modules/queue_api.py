@@ -80,6 +80,12 @@ def process_data(input_queue, output_queue, stop_event):
     step("get_timeout_negative", outcome(input_queue.get, timeout=-1))
     emptied.set()
     step("get_blocks", len(input_queue.get()))
+    for number in range(5):
+        step(f"task_done_{number}", outcome(input_queue.task_done))
+    step("join", outcome(input_queue.join))
+    step("maxsize", input_queue.maxsize)
+    step("is_a_queue", isinstance(input_queue, queue.Queue) and isinstance(output_queue, queue.Queue))
+    step("is_an_event", isinstance(stop_event, threading.Event))
     for done in sorted(steps, key=lambda one: one["labels"]["name"]):
         output_queue.put(done)
     step("output_put_negative", outcome(output_queue.put, {}, timeout=-1))
