@@ -174,6 +174,32 @@ pub struct AbiHistogram<'a> {
     pub custom_values: RSlice<'a, f64>,
 }
 
+impl AbiHistogram<'_> {
+    /// An integer histogram of schema 0 that has counted nothing.
+    pub fn empty(series: u64, timestamp_ms: i64) -> Self {
+        AbiHistogram {
+            series,
+            timestamp_ms,
+            counting: counting::INTEGER,
+            reset: reset::UNKNOWN,
+            schema: 0,
+            sum: 0.0,
+            zero_threshold: 0.0,
+            count_int: 0,
+            count_float: 0.0,
+            zero_count_int: 0,
+            zero_count_float: 0.0,
+            negative_spans: RSlice::EMPTY,
+            negative_int: RSlice::EMPTY,
+            negative_float: RSlice::EMPTY,
+            positive_spans: RSlice::EMPTY,
+            positive_int: RSlice::EMPTY,
+            positive_float: RSlice::EMPTY,
+            custom_values: RSlice::EMPTY,
+        }
+    }
+}
+
 /// An example of what a series counted, borrowed for one call.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]

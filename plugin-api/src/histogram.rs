@@ -290,24 +290,12 @@ pub struct Buckets<C> {
 impl HistogramSample {
     fn abi(&self) -> AbiHistogram<'_> {
         let empty = AbiHistogram {
-            series: self.series,
-            timestamp_ms: self.timestamp_ms,
-            counting: counting::INTEGER,
             reset: self.reset,
             schema: self.schema,
             sum: self.sum,
             zero_threshold: self.zero_threshold,
-            count_int: 0,
-            count_float: 0.0,
-            zero_count_int: 0,
-            zero_count_float: 0.0,
-            negative_spans: RSlice::EMPTY,
-            negative_int: RSlice::EMPTY,
-            negative_float: RSlice::EMPTY,
-            positive_spans: RSlice::EMPTY,
-            positive_int: RSlice::EMPTY,
-            positive_float: RSlice::EMPTY,
             custom_values: RSlice::from_slice(&self.bounds),
+            ..AbiHistogram::empty(self.series, self.timestamp_ms)
         };
         match &self.counts {
             Counts::Integer(Buckets { count, zero, positive, negative }) => AbiHistogram {

@@ -46,22 +46,22 @@ pub(crate) fn kebab(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }
 
-/// Makes of the entries: a static [`Var`] each, `TABLE` of all of them, `Config` with a field each, and its reader.
+/// Makes of the entries, each group of them below its `["Heading"]`: a static [`Var`] each, `TABLE` of all of them, `Config` with a field each, and its reader.
 macro_rules! settings {
     ($(
-        $name:ident {
+        [$group:literal]
+        $($name:ident {
             field: $field:ident: $type:ty,
             kind: $kind:expr,
             default: $default:literal,
             unit: $unit:literal,
-            group: $group:expr,
             help: $help:literal,
             why: $why:literal,
             $(secret: $secret:literal,)?
             $(also: $also:literal,)?
-        }
+        })*
     )*) => {
-        $(
+        $($(
             #[doc = $help]
             pub static $name: $crate::config::Var = $crate::config::Var {
                 name: stringify!($name),
@@ -75,25 +75,25 @@ macro_rules! settings {
                 secret: false $(|| $secret)?,
                 also: &[$($also)?],
             };
-        )*
+        )*)*
 
         /// Every variable, in the order in which they are shown.
-        pub static TABLE: &[&$crate::config::Var] = &[$(&$name),*];
+        pub static TABLE: &[&$crate::config::Var] = &[$($(&$name,)*)*];
 
         /// The configuration of a run: every value typed, within its bounds, and ready to use.
         #[derive(Clone, Debug)]
         pub struct Config {
-            $(
+            $($(
                 #[doc = $help]
                 pub $field: $type,
-            )*
+            )*)*
         }
 
         impl Config {
             /// Reads every variable, so that `reader` meets every mistake; `None` when there was one.
             pub(super) fn read(reader: &mut $crate::config::Reader<'_>) -> Option<Self> {
-                $(let $field = reader.read(&$name, &$kind);)*
-                Some(Config { $($field: $field?),* })
+                $($(let $field = reader.read(&$name, &$kind);)*)*
+                Some(Config { $($($field: $field?,)*)* })
             }
         }
     };

@@ -271,12 +271,12 @@ mod secrets {
     use crate::config::kind::{MetricName, Seconds};
 
     settings! {
+        ["Test"]
         HIDDEN {
             field: hidden: String,
             kind: MetricName,
             default: "",
             unit: "",
-            group: "g",
             help: "h",
             why: "w",
             secret: true,
@@ -286,7 +286,6 @@ mod secrets {
             kind: Seconds { min: 1.0, max: 2.0 },
             default: "1",
             unit: "s",
-            group: "g",
             help: "h",
             why: "w",
         }

@@ -21,26 +21,18 @@ use crate::negotiate;
 use crate::plugin::Isolation;
 use crate::supervise::Restart;
 
-const SENSOR: &str = "Sensor";
-const PLUGIN: &str = "Plugin";
-const BATCHES: &str = "Batches";
-const DELIVERY: &str = "Delivery";
-const SPOOL: &str = "Spool";
-const ACCESS: &str = "Access";
-const PROCESS: &str = "Process";
-
 /// A day: a longer interval is a mistake in the unit.
 const DAY: f64 = 86_400.0;
 /// Every waiting item costs memory: at some 100 bytes an item this is 100 MB.
 const QUEUE_MAX: u64 = 1_000_000;
 
 settings! {
+    ["Sensor"]
     MONITOR_IMPL_PATH {
         field: monitor_impl_path: Option<PathBuf>,
         kind: OptionalPath,
         default: "",
         unit: "",
-        group: SENSOR,
         help: "The plugin, a shared library. Unset, it is libmonitor_impl.so beside the binary.",
         why: "An image adds its plugin by adding that file. Where there is none, libmonitor_dummy.so beside the \
               binary shows that the rest works, with a warning that its readings are not real.",
@@ -50,7 +42,6 @@ settings! {
         kind: Seconds { min: 0.001, max: DAY },
         default: "0.1",
         unit: "s",
-        group: SENSOR,
         help: "The time between two readings, as it is given to the plugin.",
         why: "Short enough to see a burst of load. Timestamps are milliseconds: nothing shorter could be told apart.",
     }
@@ -59,7 +50,6 @@ settings! {
         kind: Positive { max: QUEUE_MAX },
         default: "1000",
         unit: "items",
-        group: SENSOR,
         help: "How many readings may wait between the plugin's get_power and its process_data.",
         why: "At the default interval 100 s of readings, which outlasts any pause of a busy machine.",
     }
@@ -68,7 +58,6 @@ settings! {
         kind: Positive { max: QUEUE_MAX },
         default: "1000",
         unit: "items",
-        group: SENSOR,
         help: "How many items (a record, a list, or many samples) may wait to be batched.",
         why: "It is emptied at each push and when half full, so that this is room for bursts, not for an outage.",
     }
@@ -77,7 +66,6 @@ settings! {
         kind: MetricName,
         default: "pyjoules_remote_write_energy_uj",
         unit: "",
-        group: SENSOR,
         help: "The metric of records that name none.",
         why: "The original's, so that queries written for it go on working.",
     }
@@ -86,7 +74,6 @@ settings! {
         kind: LabelValue,
         default: "monitor",
         unit: "",
-        group: SENSOR,
         help: "The value of the label source on expanded pyJoules-like records.",
         why: "The original's.",
     }
@@ -95,7 +82,6 @@ settings! {
         kind: Labels,
         default: "",
         unit: "",
-        group: SENSOR,
         help: "Labels for every series, name=value, separated by commas; ${NAME} stands for a variable.",
         why: "None by default: records are sent as they are. A series' own label of the same name stays.",
     }
@@ -104,7 +90,6 @@ settings! {
         kind: Positive { max: 1 << 20 },
         default: "65536",
         unit: "bytes",
-        group: SENSOR,
         help: "The longest label value; a record with a longer one is dropped and counted.",
         why: "Longer than any receiver takes by default, short enough that one label can't fill a request.",
     }
@@ -113,7 +98,6 @@ settings! {
         kind: Positive { max: 10_000_000 },
         default: "1000000",
         unit: "series",
-        group: SENSOR,
         help: "How many series are known at once. At the bound idle ones make room, else new ones are refused and counted.",
         why: "A series costs its labels and some 150 bytes; a label that never repeats must not fill the memory.",
     }
@@ -122,10 +106,11 @@ settings! {
         kind: OptionalSeconds { min: 1.0, max: 30.0 * DAY },
         default: "",
         unit: "s",
-        group: SENSOR,
         help: "After this long without a sample a series ends: a stale marker is sent. Unset, only its plugin ends it.",
         why: "Only the operator knows how seldom a sensor may speak.",
     }
+
+    ["Plugin"]
     PLUGIN_ISOLATION {
         field: plugin_isolation: Isolation,
         kind: Choice {
@@ -134,7 +119,6 @@ settings! {
         },
         default: "off",
         unit: "",
-        group: PLUGIN,
         help: "process: the plugin runs in a process of its own, whose death costs only what is still inside.",
         why: "A plugin that is trusted needs no second process, some 3 MB of memory. One that calls foreign code is \
               safer in its own.",
@@ -144,7 +128,6 @@ settings! {
         kind: OptionalBytes { min: 32 << 20, max: 1 << 50 },
         default: "",
         unit: "",
-        group: PLUGIN,
         help: "How much memory the plugin's process may ask for; beyond it allocations fail, which ends the process.",
         why: "Only its author knows what a sensor needs. It bounds what is private and writable (RLIMIT_DATA), whole \
               stacks included.",
@@ -157,7 +140,6 @@ settings! {
         },
         default: "never",
         unit: "",
-        group: PLUGIN,
         help: "Whether a plugin that failed (on-failure), or ended at all (always), is started again.",
         why: "A container restarts what exits, and shows that it did. In the host's own process a plugin can be started \
               again only when both of its workers have ended.",
@@ -167,7 +149,6 @@ settings! {
         kind: Positive { max: 1_000_000 },
         default: "10",
         unit: "restarts",
-        group: PLUGIN,
         help: "So many restarts in a row, then the run ends; after 60 s without a failure they are counted anew.",
         why: "The gaps between them grow from 0.25 s to 30 s: two minutes, after which it will not mend by itself.",
     }
@@ -176,16 +157,16 @@ settings! {
         kind: OptionalSeconds { min: 0.1, max: 30.0 * DAY },
         default: "",
         unit: "s",
-        group: PLUGIN,
         help: "A plugin that sends, logs and registers nothing for so long is told, and restarted where that is on.",
         why: "Only the operator knows how seldom a sensor may speak.",
     }
+
+    ["Batches"]
     PUSH_INTERVAL_S {
         field: push_interval: Duration,
         kind: Seconds { min: 0.1, max: DAY },
         default: "4",
         unit: "s",
-        group: BATCHES,
         help: "A batch is cut and sent each time this has passed.",
         why: "The original's: a graph that refreshes every 5 s gets new points each time.",
     }
@@ -194,7 +175,6 @@ settings! {
         kind: Positive { max: 1_000_000 },
         default: "10000",
         unit: "samples",
-        group: BATCHES,
         help: "A batch is cut earlier when it holds this many samples.",
         why: "Large enough that a request's own cost vanishes, small enough that a refused batch loses little.",
     }
@@ -203,7 +183,6 @@ settings! {
         kind: Bytes { min: 1 << 10, max: 1 << 30 },
         default: "1MiB",
         unit: "",
-        group: BATCHES,
         help: "A batch is cut earlier when its message, not yet compressed, is this long.",
         why: "A sample takes at most 20 bytes and a series its labels once, some 200: ten thousand samples of four \
               thousand series still fit, and so does the message behind a proxy that takes 1 MiB (nginx's default).",
@@ -213,16 +192,16 @@ settings! {
         kind: Switch,
         default: "0",
         unit: "",
-        group: BATCHES,
         help: "1 sends samples that are older than what was batched for their series; 0 drops and counts them.",
         why: "Most receivers refuse such samples; 1 suits one with an out-of-order window.",
     }
+
+    ["Delivery"]
     REMOTE_WRITE_URL {
         field: remote_write_url: TargetUrl,
         kind: HttpUrl,
         default: "http://prometheus:9090/api/v1/write",
         unit: "",
-        group: DELIVERY,
         help: "Where batches are sent. A user and a password in it become basic authentication.",
         why: "The original's: a Prometheus beside it in the same compose file or namespace. Logs show it without \
               credentials and query.",
@@ -239,7 +218,6 @@ settings! {
         },
         default: "auto",
         unit: "",
-        group: DELIVERY,
         help: "The version of remote write: 2.0 where the receiver knows it, else 1.0; or always this one.",
         why: "2.0 carries more and confirms what was written; receivers that don't know it are found out without loss.",
     }
@@ -248,7 +226,6 @@ settings! {
         kind: Statuses,
         default: "",
         unit: "",
-        group: DELIVERY,
         help: "Refusals that are tried again like an outage, such as 401,403 where tokens are rotated.",
         why: "By the specification a refusal is final: it would be refused again.",
     }
@@ -257,7 +234,6 @@ settings! {
         kind: OptionalSeconds { min: 1.0, max: 365.0 * DAY },
         default: "",
         unit: "s",
-        group: DELIVERY,
         help: "A batch whose newest sample is older than this is dropped rather than sent. Unset, age is no reason.",
         why: "Late samples are better than none, unless the receiver is known to refuse them.",
     }
@@ -266,7 +242,6 @@ settings! {
         kind: Seconds { min: 0.1, max: 3_600.0 },
         default: "10",
         unit: "s",
-        group: DELIVERY,
         help: "A request that has no answer after this is given up and retried.",
         why: "A healthy receiver answers within a second; a loaded one should not get the same batch twice.",
     }
@@ -275,7 +250,6 @@ settings! {
         kind: Count { max: 1_000_000 },
         default: "900",
         unit: "batches",
-        group: DELIVERY,
         help: "How many batches may wait in memory while the receiver fails; the oldest is dropped first, 0: no retry.",
         why: "An hour's outage at the default push interval.",
     }
@@ -284,7 +258,6 @@ settings! {
         kind: Bytes { min: 0, max: 1 << 40 },
         default: "64MiB",
         unit: "",
-        group: DELIVERY,
         help: "How many bytes of compressed batches may wait in memory; the oldest is dropped first, 0: no retry.",
         why: "An outage never costs more memory than this, whatever the batches' size; an hour of a small sensor's \
               batches takes less.",
@@ -294,16 +267,16 @@ settings! {
         kind: Switch,
         default: "0",
         unit: "",
-        group: DELIVERY,
         help: "1 prints on standard output what would be pushed, a line for each sample, and pushes nothing.",
         why: "Whoever runs it wants samples pushed. A dry run reads no credentials and leaves a spool alone.",
     }
+
+    ["Spool"]
     SPOOL_DIR {
         field: spool_dir: Option<PathBuf>,
         kind: OptionalDirectory,
         default: "",
         unit: "",
-        group: SPOOL,
         help: "Where batches wait on disk until they are delivered, through a crash and a restart. Unset, in memory.",
         why: "A container's disk is lost with it: only a volume is worth a spool, and only the operator has one.",
     }
@@ -312,7 +285,6 @@ settings! {
         kind: Bytes { min: 1 << 20, max: 1 << 50 },
         default: "1GiB",
         unit: "",
-        group: SPOOL,
         help: "How much of the disk the spool may take; the oldest batches make room.",
         why: "At ten samples a second of five series, months; it replaces MAX_RETRY_BATCHES and MAX_RETRY_BYTES.",
     }
@@ -321,7 +293,6 @@ settings! {
         kind: Seconds { min: 1.0, max: 3650.0 * DAY },
         default: "172800",
         unit: "s",
-        group: SPOOL,
         help: "A batch whose newest sample is older than this is dropped from the spool.",
         why: "Two days last over a weekend; receivers seldom take what is older.",
     }
@@ -330,7 +301,6 @@ settings! {
         kind: Seconds { min: 0.1, max: DAY },
         default: "1",
         unit: "s",
-        group: SPOOL,
         help: "With a spool, batches are cut and written at least this often: what a crash may lose.",
         why: "A second of samples is little to lose, and a write a second is little to do.",
     }
@@ -339,16 +309,16 @@ settings! {
         kind: Switch,
         default: "0",
         unit: "",
-        group: SPOOL,
         help: "1: each batch is flushed to the disk itself, to survive a power cut too.",
         why: "A write survives the death of the process without it, and flushing wears cheap disks.",
     }
+
+    ["Access"]
     REMOTE_WRITE_USERNAME {
         field: remote_write_username: Option<String>,
         kind: UserName,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The user of basic authentication, instead of one in the URL.",
         why: "Most receivers inside a cluster ask for no credentials.",
     }
@@ -357,7 +327,6 @@ settings! {
         kind: Password,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The password of basic authentication.",
         why: "There is no password that fits everywhere.",
         secret: true,
@@ -367,7 +336,6 @@ settings! {
         kind: OptionalPath,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "A file that holds that password instead; read again when it changes.",
         why: "Secrets that are mounted as files can be rotated without a restart.",
     }
@@ -376,7 +344,6 @@ settings! {
         kind: Token,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The token of bearer authentication, instead of a user and a password.",
         why: "There is no token that fits everywhere.",
         secret: true,
@@ -386,7 +353,6 @@ settings! {
         kind: OptionalPath,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "A file that holds that token instead; read again when it changes.",
         why: "Secrets that are mounted as files can be rotated without a restart.",
     }
@@ -395,7 +361,6 @@ settings! {
         kind: Headers,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "Headers that every request gets, as X-Scope-OrgID=team-a.",
         why: "A receiver for one tenant needs none. The form is that of OTEL_EXPORTER_OTLP_HEADERS. Values are \
               secrets, keys often stand there.",
@@ -406,7 +371,6 @@ settings! {
         kind: OptionalPath,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "A file that holds those headers instead, one a line too; read again when it changes.",
         why: "A key in a header can be rotated without a restart.",
     }
@@ -415,7 +379,6 @@ settings! {
         kind: OptionalPath,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The only authorities whose certificates are believed, in PEM; read again when it changes.",
         why: "Unset, the system's are: those that OpenSSL's places, SSL_CERT_FILE or SSL_CERT_DIR hold.",
     }
@@ -424,7 +387,6 @@ settings! {
         kind: OptionalPath,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The certificate that a receiver may ask for, its chain behind it, in PEM; read again when it changes.",
         why: "Few receivers ask their clients for one.",
     }
@@ -433,7 +395,6 @@ settings! {
         kind: OptionalPath,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The private key of that certificate, in PEM, not encrypted; read again when it changes.",
         why: "It belongs to TLS_CERT_FILE.",
     }
@@ -442,7 +403,6 @@ settings! {
         kind: Proxy,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The proxy for a receiver behind http://. http_proxy does the same.",
         why: "Most receivers are in reach. A receiver on this machine is never asked for through a proxy.",
         secret: true,
@@ -453,7 +413,6 @@ settings! {
         kind: Proxy,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "The proxy for a receiver behind https://. https_proxy does the same.",
         why: "Most receivers are in reach. The proxy sees their names, nothing else.",
         secret: true,
@@ -464,17 +423,17 @@ settings! {
         kind: Hosts,
         default: "",
         unit: "",
-        group: ACCESS,
         help: "Hosts that are asked without a proxy: example.org is its subdomains too. no_proxy does the same.",
         why: "A proxy, where one is set, is for all that lies outside of this machine.",
         also: "no_proxy",
     }
+
+    ["Process"]
     SHUTDOWN_TIMEOUT_S {
         field: shutdown_timeout: Duration,
         kind: Seconds { min: 0.1, max: 3_600.0 },
         default: "8",
         unit: "s",
-        group: PROCESS,
         help: "From a SIGTERM or SIGINT to the exit: stop the plugin, drain the queues, one last push.",
         why: "Docker kills a container 10 s after it asked it to stop; this leaves 2 s.",
     }
@@ -495,7 +454,6 @@ settings! {
         },
         default: "INFO",
         unit: "",
-        group: PROCESS,
         help: "The least severe lines to write. CRITICAL shows what ERROR does.",
         why: "A healthy run writes a line now and then, not one a push.",
     }
@@ -507,7 +465,6 @@ settings! {
         },
         default: "auto",
         unit: "",
-        group: PROCESS,
         help: "human: for reading; json: one object a line; auto: human on a terminal, else json.",
         why: "Log collectors want objects, people do not.",
     }

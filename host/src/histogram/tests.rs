@@ -7,28 +7,8 @@ use prost::Message;
 
 const NOW: i64 = 1_760_000_000_000;
 
-/// An empty integer histogram of schema 0.
 pub(crate) fn empty() -> AbiHistogram<'static> {
-    AbiHistogram {
-        series: 1,
-        timestamp_ms: NOW,
-        counting: counting::INTEGER,
-        reset: reset::UNKNOWN,
-        schema: 0,
-        sum: 0.0,
-        zero_threshold: 0.0,
-        count_int: 0,
-        count_float: 0.0,
-        zero_count_int: 0,
-        zero_count_float: 0.0,
-        negative_spans: RSlice::EMPTY,
-        negative_int: RSlice::EMPTY,
-        negative_float: RSlice::EMPTY,
-        positive_spans: RSlice::EMPTY,
-        positive_int: RSlice::EMPTY,
-        positive_float: RSlice::EMPTY,
-        custom_values: RSlice::EMPTY,
-    }
+    AbiHistogram::empty(1, NOW)
 }
 
 /// Spans that live as long as the program.

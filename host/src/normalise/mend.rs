@@ -65,7 +65,7 @@ fn escape(bytes: &[u8]) -> Escape {
     }
 }
 
-/// The code unit of a `\uXXXX` at the beginning.
+/// The code unit of a `\u` escape at the beginning.
 fn utf16(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, b| Some(unit << 4 | char::from(*b).to_digit(16)? as u16))

@@ -53,6 +53,7 @@ mod telling;
 mod unread;
 
 // What sensors give.
+mod nvml;
 mod python;
 mod rapl;
 

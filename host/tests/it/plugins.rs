@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 /// All that are ever asked for, so that one build makes them.
-const PACKAGES: [&str; 5] =
-    ["monitor-dummy", "monitor-fault", "monitor-python", "monitor-python-bridge", "monitor-rapl"];
+const PACKAGES: [&str; 6] =
+    ["monitor-dummy", "monitor-fault", "monitor-nvml", "monitor-python", "monitor-python-bridge", "monitor-rapl"];
 
 /// The shared library of one of these packages.
 pub(crate) fn so(package: &str) -> &'static Path {

@@ -15,7 +15,7 @@ use abi_stable::std_types::RStr;
 use monitor_plugin_api::Sample;
 use monitor_plugin_api::abi::{AbiError, AbiLabel, AbiLogEvent, AbiMetadata, AbiRecord, RawQueueStats};
 
-pub(super) use self::rare::{Rare, histograms, samples_with_exemplars};
+pub(super) use self::rare::{Rare, histogram_bytes, histograms, parts, samples_with_exemplars};
 use super::codec::{Take, clip, put_labels, put_str, put_u32, put_u64, worker_number};
 use crate::labels::MAX_NAME_BYTES;
 use crate::plugin::{LoadError, Worker};

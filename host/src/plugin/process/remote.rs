@@ -146,10 +146,13 @@ impl HostAbi for Host {
         timeout_ns: u64,
     ) -> i32 {
         self.call(code::STOPPED, |remote| {
+            let samples = samples.as_slice();
+            let items = samples.iter().map(|sample| (sample.series(), size_of::<Sample>()));
+            let mut parts = message::parts(items, exemplars.as_slice(), MESSAGE).into_iter().peekable();
             remote.send(timeout_ns, |out| {
-                let (samples, exemplars) = (samples.as_slice(), exemplars.as_slice());
-                message::samples_with_exemplars(out, samples, exemplars, remote.max_value_bytes());
-                false
+                let (range, exemplars) = parts.next().unwrap_or_default();
+                message::samples_with_exemplars(out, &samples[range], &exemplars);
+                parts.peek().is_some()
             })
         })
     }
@@ -161,10 +164,13 @@ impl HostAbi for Host {
         timeout_ns: u64,
     ) -> i32 {
         self.call(code::STOPPED, |remote| {
+            let histograms = histograms.as_slice();
+            let items = histograms.iter().map(|one| (one.series, message::histogram_bytes(one)));
+            let mut parts = message::parts(items, exemplars.as_slice(), MESSAGE).into_iter().peekable();
             remote.send(timeout_ns, |out| {
-                let (histograms, exemplars) = (histograms.as_slice(), exemplars.as_slice());
-                message::histograms(out, histograms, exemplars, remote.max_value_bytes());
-                false
+                let (range, exemplars) = parts.next().unwrap_or_default();
+                message::histograms(out, &histograms[range], &exemplars);
+                parts.peek().is_some()
             })
         })
     }

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use signal_hook::consts::{SIGABRT, SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM};
+use signal_hook::consts::{SIGABRT, SIGKILL, SIGSEGV, SIGTERM};
 
-use super::{isolated, plugin_of, signal, wait_for_each_once, written_by};
+use super::{isolated, kill_in_mid_send, plugin_of, wait_for_each_once};
 use crate::drive::{self, number};
 use crate::faults::{LONG, NOWHERE, aimed, books, lines, raw, stop, wait_for_text};
-use crate::host::{Host, Running};
+use crate::host::Host;
 use crate::sink::Sink;
 use crate::spool::{folder, unfinished, with_spool};
 
@@ -198,7 +198,9 @@ fn a_process_of_its_own_is_replaced_and_nothing_that_left_it_is_lost() {
             .env("FAULT_JOURNAL", "1");
         let running = set(set(host, row.set), row.isolated).spawn();
         if row.fault == TORN {
-            kill_in_the_middle(&running);
+            wait_for_text(&running, "reading 2 ");
+            kill_in_mid_send(&running, plugin_of(&running));
+            wait_for_text(&running, "died while it sent");
         }
         let told = wait_for_text(&running, "the plugin is restarted: ");
         assert!(told.message().contains(row.says), "{}: {}", row.fault, told.text);
@@ -241,33 +243,6 @@ fn a_process_of_its_own_is_replaced_and_nothing_that_left_it_is_lost() {
         assert!(is_right, "{}: {missing:?}, {expected}", row.fault);
         assert!(broken == 0 || missing.contains(&(second - 1)), "{missing:?} of {second}");
     });
-}
-
-/// Kills the plugin's process while it sends: the host stands still, so that the pipe fills up.
-#[track_caller]
-fn kill_in_the_middle(running: &Running) {
-    /// Most of the pipe: only the beginning of a send into the empty pipe writes as much.
-    const PIPE: u64 = 250_000;
-    let plugin = plugin_of(running);
-    wait_for_text(running, "reading 2 ");
-    let is_torn = || {
-        running.signal(SIGSTOP);
-        let (start, before) = (Instant::now(), written_by(plugin));
-        while start.elapsed() < Duration::from_secs(5) {
-            if written_by(plugin) >= before + PIPE {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        // It stood still in the middle of another send, which needs a moment to come to its end.
-        running.signal(SIGCONT);
-        std::thread::sleep(Duration::from_millis(700));
-        false
-    };
-    assert!((0..10).any(|_| is_torn()), "{}", running.log_text());
-    signal(plugin, SIGKILL);
-    running.signal(SIGCONT);
-    wait_for_text(running, "died while it sent");
 }
 
 #[test]

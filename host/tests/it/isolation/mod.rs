@@ -233,17 +233,11 @@ fn written_by(pid: u32) -> u64 {
     line.and_then(|number| number.parse().ok()).expect("a number")
 }
 
-/// A send of more than the pipe holds is half written when the process is killed.
-#[test]
-fn a_torn_send_costs_nothing_that_was_sent() {
-    const SERIES: u64 = 12_000;
+/// Kills the plugin's process while it sends more than the pipe holds: the host stands still, so that the pipe fills up.
+#[track_caller]
+fn kill_in_mid_send(running: &Running, plugin: u32) {
     /// Most of the pipe: only the beginning of a send into the empty pipe writes as much.
     const PIPE: u64 = 250_000;
-    let sink = Sink::start();
-    // Seldom enough that the pipe is empty most of the time, on a starved machine too.
-    let running = isolated(&sink).env("FAULT_SERIES", SERIES.to_string()).env("SCRAPE_INTERVAL_S", "2").spawn();
-    let plugin = plugin_of(&running);
-    sink.wait_samples(SERIES as usize, LONG);
     let is_torn = || {
         running.signal(SIGSTOP);
         let (start, before) = (Instant::now(), written_by(plugin));
@@ -261,6 +255,18 @@ fn a_torn_send_costs_nothing_that_was_sent() {
     assert!((0..10).any(|_| is_torn()), "{}", running.log_text());
     signal(plugin, SIGKILL);
     running.signal(SIGCONT);
+}
+
+/// A send of more than the pipe holds is half written when the process is killed.
+#[test]
+fn a_torn_send_costs_nothing_that_was_sent() {
+    const SERIES: u64 = 12_000;
+    let sink = Sink::start();
+    // Seldom enough that the pipe is empty most of the time, on a starved machine too.
+    let running = isolated(&sink).env("FAULT_SERIES", SERIES.to_string()).env("SCRAPE_INTERVAL_S", "2").spawn();
+    let plugin = plugin_of(&running);
+    sink.wait_samples(SERIES as usize, LONG);
+    kill_in_mid_send(&running, plugin);
     assert_eq!(running.wait(LONG).code(), Some(1), "{}", running.log_text());
     wait_for_text(&running, "died while it sent");
     let ledger = books(&running);

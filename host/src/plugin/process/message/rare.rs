@@ -1,6 +1,12 @@
-//! Sends with histograms or exemplars: a message each, however many they are, so that one is taken whole or not at all.
+//! Sends with histograms or exemplars, as one message or, where they are long, as several.
 //!
 //! Enters: what the plugin sends, or the bytes. Leaves: the bytes, or [`Rare`], which lends what the host's boundary takes.
+//!
+//! Never: parts an exemplar from its sample, but where there are more than any batch takes; writes more of what is too
+//! long than shows that it is.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use abi_stable::std_types::RSlice;
 use monitor_plugin_api::Sample;
@@ -10,6 +16,59 @@ use super::super::codec::{Take, clip, put_str, put_u32, put_u64};
 use super::{Malformed, kind, put_samples};
 use crate::exemplar::MAX_CHARACTERS;
 use crate::histogram::MAX_BUCKETS;
+
+/// As many exemplars as a message holds; a batch takes no more (`batch/rare.rs`).
+const MOST_EXEMPLARS: usize = 10_000;
+
+/// More bytes of labels than this are more than [`MAX_CHARACTERS`] characters.
+const MOST_LABEL_BYTES: usize = 4 * MAX_CHARACTERS;
+
+/// How a send goes in messages of some `soft_limit` bytes: which of its items, each given by its series and about how many
+/// bytes it takes, and which exemplars. An exemplar goes with the last item of its series, as the host has it.
+pub(in super::super) fn parts<'a>(
+    items: impl Iterator<Item = (u64, usize)> + Clone,
+    exemplars: &[AbiExemplar<'a>],
+    soft_limit: usize,
+) -> Vec<(Range<usize>, Vec<AbiExemplar<'a>>)> {
+    let (mut ranges, mut begin, mut bytes, mut count) = (Vec::new(), 0, 0, 0);
+    for (_, more) in items.clone() {
+        if bytes > 0 && bytes + more > soft_limit {
+            ranges.push(begin..count);
+            (begin, bytes) = (count, 0);
+        }
+        bytes += more;
+        count += 1;
+    }
+    ranges.push(begin..count);
+    let mut part_of = HashMap::new();
+    if ranges.len() > 1 {
+        let parts = ranges.iter().enumerate().flat_map(|(part, range)| range.clone().map(move |_| part));
+        part_of.extend(items.map(|(series, _)| series).zip(parts));
+    }
+    let mut parts: Vec<_> = ranges.into_iter().map(|range| (range, Vec::new())).collect();
+    let mut too_many = Vec::new();
+    for exemplar in exemplars {
+        let own = &mut parts[part_of.get(&exemplar.series).copied().unwrap_or(0)].1;
+        if own.len() < MOST_EXEMPLARS { own.push(*exemplar) } else { too_many.push(*exemplar) }
+    }
+    // The host counts them as dropped.
+    parts.extend(too_many.chunks(MOST_EXEMPLARS).map(|exemplars| (count..count, exemplars.to_vec())));
+    parts
+}
+
+/// About how many bytes a histogram takes.
+pub(in super::super) fn histogram_bytes(histogram: &AbiHistogram<'_>) -> usize {
+    let lists = [
+        histogram.negative_spans.len(),
+        histogram.positive_spans.len(),
+        histogram.negative_int.len(),
+        histogram.positive_int.len(),
+        histogram.negative_float.len(),
+        histogram.positive_float.len(),
+        histogram.custom_values.len(),
+    ];
+    100 + lists.into_iter().map(|items| 8 * items.min(MAX_BUCKETS + 1)).sum::<usize>()
+}
 
 /// Samples or histograms, with their exemplars.
 #[derive(Debug)]
@@ -69,25 +128,15 @@ impl Owned {
     }
 }
 
-pub(in super::super) fn samples_with_exemplars(
-    out: &mut Vec<u8>,
-    samples: &[Sample],
-    exemplars: &[AbiExemplar<'_>],
-    max_value_bytes: usize,
-) {
+pub(in super::super) fn samples_with_exemplars(out: &mut Vec<u8>, samples: &[Sample], exemplars: &[AbiExemplar<'_>]) {
     out.push(kind::SAMPLES_WITH_EXEMPLARS);
-    put_exemplars(out, exemplars, max_value_bytes);
+    put_exemplars(out, exemplars);
     put_samples(out, samples);
 }
 
-pub(in super::super) fn histograms(
-    out: &mut Vec<u8>,
-    histograms: &[AbiHistogram<'_>],
-    exemplars: &[AbiExemplar<'_>],
-    max_value_bytes: usize,
-) {
+pub(in super::super) fn histograms(out: &mut Vec<u8>, histograms: &[AbiHistogram<'_>], exemplars: &[AbiExemplar<'_>]) {
     out.push(kind::HISTOGRAMS);
-    put_exemplars(out, exemplars, max_value_bytes);
+    put_exemplars(out, exemplars);
     put_u32(out, histograms.len() as u32);
     for histogram in histograms {
         put_histogram(out, histogram);
@@ -95,19 +144,26 @@ pub(in super::super) fn histograms(
 }
 
 /// Labels that are too many or too long stay so, which is all that the host needs to refuse them.
-fn put_exemplars(out: &mut Vec<u8>, exemplars: &[AbiExemplar<'_>], max_value_bytes: usize) {
-    let most = max_value_bytes.max(4 * MAX_CHARACTERS);
+fn put_exemplars(out: &mut Vec<u8>, exemplars: &[AbiExemplar<'_>]) {
     put_u32(out, exemplars.len() as u32);
     for exemplar in exemplars {
         put_u64(out, exemplar.series);
         put_u64(out, exemplar.value.to_bits());
         put_u64(out, exemplar.timestamp_ms as u64);
-        let labels = &exemplar.labels.as_slice()[..exemplar.labels.len().min(MAX_CHARACTERS + 1)];
-        put_u32(out, labels.len() as u32);
-        for label in labels {
-            put_str(out, clip(label.name.as_str(), most));
-            put_str(out, clip(label.value.as_str(), most));
+        let count_at = out.len();
+        put_u32(out, 0);
+        let (mut count, mut bytes) = (0_u32, 0);
+        for label in exemplar.labels.iter().take(MAX_CHARACTERS + 1) {
+            put_str(out, clip(label.name.as_str(), MOST_LABEL_BYTES));
+            put_str(out, clip(label.value.as_str(), MOST_LABEL_BYTES));
+            count += 1;
+            // An absent label says nothing, and does not count.
+            bytes += if label.value.is_empty() { 0 } else { label.name.len() + label.value.len() };
+            if bytes > MOST_LABEL_BYTES {
+                break;
+            }
         }
+        out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
     }
 }
 
@@ -173,8 +229,6 @@ impl<'a> Take<'a> {
         let (sum, zero_threshold) = (f64::from_bits(self.u64()?), f64::from_bits(self.u64()?));
         let (count_float, zero_count_float) = (f64::from_bits(self.u64()?), f64::from_bits(self.u64()?));
         let plain = AbiHistogram {
-            series,
-            timestamp_ms,
             counting,
             reset,
             schema,
@@ -184,13 +238,7 @@ impl<'a> Take<'a> {
             count_float,
             zero_count_int,
             zero_count_float,
-            negative_spans: RSlice::EMPTY,
-            negative_int: RSlice::EMPTY,
-            negative_float: RSlice::EMPTY,
-            positive_spans: RSlice::EMPTY,
-            positive_int: RSlice::EMPTY,
-            positive_float: RSlice::EMPTY,
-            custom_values: RSlice::EMPTY,
+            ..AbiHistogram::empty(series, timestamp_ms)
         };
         let span = |take: &mut Self| Ok(AbiSpan { offset: take.u32()? as i32, length: take.u32()? });
         let spans = [self.list(span)?, self.list(span)?];
@@ -220,7 +268,7 @@ mod tests {
         let exemplars = [exemplar(&labels), exemplar(&[]), exemplar(&labels)];
         let samples = [Sample::from_parts(1, f64::NAN, 2), Sample::from_parts(3, 4.0, -5)];
         let mut bytes = Vec::new();
-        samples_with_exemplars(&mut bytes, &samples, &exemplars, 100);
+        samples_with_exemplars(&mut bytes, &samples, &exemplars);
         let Ok(Said::SamplesWithExemplars(read)) = Said::read(&bytes) else { panic!("{bytes:?}") };
         assert_eq!(format!("{:?}", read.samples), format!("{samples:?}"));
         assert_eq!(format!("{:?}", read.exemplars()), format!("{exemplars:?}"));
@@ -248,7 +296,7 @@ mod tests {
         };
         let empty = AbiHistogram { negative_spans: RSlice::EMPTY, custom_values: RSlice::EMPTY, ..whole };
         let mut bytes = Vec::new();
-        histograms(&mut bytes, &[whole, empty], &exemplars[..1], 100);
+        histograms(&mut bytes, &[whole, empty], &exemplars[..1]);
         let Ok(Said::Histograms(read)) = Said::read(&bytes) else { panic!("{bytes:?}") };
         assert_eq!(format!("{:?}", read.histograms()), format!("{:?}", [whole, empty]));
         assert_eq!(format!("{:?}", read.exemplars()), format!("{:?}", &exemplars[..1]));
@@ -261,37 +309,41 @@ mod tests {
     #[test]
     fn what_is_too_long_stays_too_long_and_no_more() {
         let counts = vec![1; 3 * MAX_BUCKETS];
-        let none = AbiHistogram {
-            series: 0,
-            timestamp_ms: 0,
-            counting: 0,
-            reset: 0,
-            schema: 0,
-            sum: 0.0,
-            zero_threshold: 0.0,
-            count_int: 0,
-            count_float: 0.0,
-            zero_count_int: 0,
-            zero_count_float: 0.0,
-            negative_spans: RSlice::EMPTY,
-            negative_int: RSlice::EMPTY,
-            negative_float: RSlice::EMPTY,
-            positive_spans: RSlice::EMPTY,
-            positive_int: counts.as_slice().into(),
-            positive_float: RSlice::EMPTY,
-            custom_values: RSlice::EMPTY,
-        };
+        let none = AbiHistogram { positive_int: counts.as_slice().into(), ..AbiHistogram::empty(0, 0) };
         let mut bytes = Vec::new();
-        histograms(&mut bytes, &[none], &[], 100);
+        histograms(&mut bytes, &[none], &[]);
         let Ok(Said::Histograms(read)) = Said::read(&bytes) else { panic!("no histograms") };
         assert_eq!(read.histograms()[0].positive_int.len(), MAX_BUCKETS + 1);
 
         let long = "x".repeat(100_000);
         let labels = vec![AbiLabel { name: "a".into(), value: long.as_str().into() }; 1000];
         let mut bytes = Vec::new();
-        samples_with_exemplars(&mut bytes, &[], &[exemplar(&labels)], 100);
-        assert!(bytes.len() < (MAX_CHARACTERS + 1) * (4 * MAX_CHARACTERS + 20), "{}", bytes.len());
+        samples_with_exemplars(&mut bytes, &[], &[exemplar(&labels)]);
+        assert!(bytes.len() < 2 * MOST_LABEL_BYTES, "{}", bytes.len());
         let Ok(Said::SamplesWithExemplars(read)) = Said::read(&bytes) else { panic!("no exemplars") };
-        assert_eq!(read.exemplars()[0].labels.len(), MAX_CHARACTERS + 1);
+        let exemplar = &read.exemplars()[0];
+        assert!(crate::exemplar::Exemplar::new(exemplar).is_err(), "{exemplar:?}");
+    }
+
+    #[test]
+    fn a_long_send_goes_in_parts_that_keep_exemplars_with_their_samples() {
+        let of = |series| AbiExemplar { series, ..exemplar(&[]) };
+        let items = [(1, 40), (2, 40), (3, 40), (1, 200), (4, 10)];
+        let sent = [of(1), of(2), of(3), of(4), of(9)];
+        let parts = parts(items.into_iter(), &sent, 100);
+        let shown: Vec<_> = parts
+            .into_iter()
+            .map(|(range, own)| (range, own.iter().map(|exemplar| exemplar.series).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(shown, [(0..2, vec![2, 9]), (2..3, vec![3]), (3..4, vec![1]), (4..5, vec![4])]);
+        let one = super::parts(items.into_iter(), &sent, 1000);
+        assert_eq!((one.len(), one[0].0.clone(), one[0].1.len()), (1, 0..5, 5));
+        let none = super::parts(std::iter::empty(), &[], 1000);
+        assert_eq!((none.len(), none[0].0.clone()), (1, 0..0));
+        // More than any batch takes.
+        let many = vec![of(1); 2 * MOST_EXEMPLARS + 1];
+        let parts = super::parts([(1, 24)].into_iter(), &many, 1000);
+        let lengths: Vec<_> = parts.iter().map(|(range, own)| (range.len(), own.len())).collect();
+        assert_eq!(lengths, [(1, MOST_EXEMPLARS), (0, MOST_EXEMPLARS), (0, 1)]);
     }
 }
