@@ -1,8 +1,8 @@
 //! Runs an unchanged `monitor_impl.py`: a sensor plugin for `monitor-host`.
 //!
 //! This library knows no Python: `library` finds one and opens it for the whole process, then `bridge` opens the library
-//! beside this one that is written against it. The module's two functions run on the host's two threads; what they are
-//! handed calls back through `offered` to the [`run::Run`], where the host's queues and stops are. README.md has the settings.
+//! beside this one that is written against it. The host's two threads wait there while the module's two functions run; what
+//! these are handed calls back through `offered` to `run`, where the host's queues and stops are. README.md has the settings.
 
 mod bridge;
 mod gate;
