@@ -353,6 +353,11 @@ impl Batcher {
         (Some(batch), duplicates)
     }
 
+    /// The newest timestamp in the batch, if it holds anything.
+    pub fn newest_ms(&self) -> Option<i64> {
+        (!self.is_empty()).then(|| self.time_range().1)
+    }
+
     fn time_range(&self) -> (i64, i64) {
         let wider = |(oldest, newest): (i64, i64), t: i64| (oldest.min(t), newest.max(t));
         let range = self.rare.times().fold((i64::MAX, i64::MIN), wider);

@@ -88,6 +88,15 @@ impl Drained {
     }
 }
 
+/// How full the queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Items that wait.
+    pub items: usize,
+    /// Items that may wait.
+    pub capacity: usize,
+}
+
 /// Why nothing was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -283,6 +292,11 @@ impl ProcessedQueue {
     /// Whether no sample waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How full it is.
+    pub fn depth(&self) -> Depth {
+        Depth { items: self.lock().items, capacity: self.capacity }
     }
 
     fn has_room(&self, state: &State, samples: usize, bytes: usize) -> bool {

@@ -213,6 +213,11 @@ impl SeriesTable {
         self.read().by_labels.len()
     }
 
+    /// How many series there may be.
+    pub fn max_len(&self) -> usize {
+        self.max_series
+    }
+
     /// Whether there is no series yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -163,6 +163,8 @@ fn host(folder: &Path, mode: &str, url: &str) -> Command {
     let mut command = Command::new(folder.join("monitor-host"));
     command.env_clear().env("MONITOR_IMPL_PATH", folder.join("libmonitor_dummy.so")).env("PLUGIN_ISOLATION", mode);
     command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", "1.0").env("LOG_FORMAT", "json");
+    // Nothing but the path is to be measured.
+    command.env("ADMIN_ADDR", "off").env("SELF_METRICS", "off");
     command
 }
 

@@ -2,6 +2,7 @@
 //! the flag, the field of [`Config`], its check, `--help`, and the reference in `docs/configuration.md`.
 //! Never read anywhere but through [`Config`].
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,13 +11,14 @@ use reqwest::header::HeaderMap;
 
 use super::access::{Headers, Hosts, Password, Proxy, Token, UserName};
 use super::kind::{
-    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalBytes, OptionalDirectory, OptionalPath,
-    OptionalSeconds, Positive, Seconds, Statuses, Switch,
+    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, Listen, MetricName, OptionalBytes, OptionalDirectory,
+    OptionalPath, OptionalSeconds, Positive, Seconds, Statuses, Switch,
 };
 use super::secret::Secret;
 use super::url::TargetUrl;
 use crate::encode::Protocol;
 use crate::log::{Format, Level};
+use crate::metrics::SelfMetrics;
 use crate::negotiate;
 use crate::plugin::Isolation;
 use crate::supervise::Restart;
@@ -426,6 +428,57 @@ settings! {
         help: "Hosts that are asked without a proxy: example.org is its subdomains too. no_proxy does the same.",
         why: "A proxy, where one is set, is for all that lies outside of this machine.",
         also: "no_proxy",
+    }
+
+    ["Watching"]
+    ADMIN_ADDR {
+        field: admin_addr: Option<SocketAddr>,
+        kind: Listen,
+        default: "127.0.0.1:9464",
+        unit: "",
+        help: "Where /live, /ready and /metrics are served, and where monitor-host health asks; off: nowhere.",
+        why: "Readable on this machine alone. The image sets 0.0.0.0:9464, because a container has a network of its own. \
+              9464 is the port that exporters of OpenTelemetry use.",
+    }
+    READY_MAX_AGE_S {
+        field: ready_max_age: Option<Duration>,
+        kind: OptionalSeconds { min: 0.1, max: 30.0 * DAY },
+        default: "",
+        unit: "s",
+        help: "Ready means: the last delivery, and the oldest sample that waits, are not older than this. Unset, 3 pushes.",
+        why: "Three push intervals, but a minute at least: a push that failed once is no reason to call anybody.",
+    }
+    SELF_METRICS {
+        field: self_metrics: SelfMetrics,
+        kind: Choice {
+            placeholder: "WHERE",
+            names: &[
+                ("off", SelfMetrics::Off),
+                ("admin", SelfMetrics::Admin),
+                ("push", SelfMetrics::Push),
+                ("both", SelfMetrics::Both),
+            ],
+        },
+        default: "both",
+        unit: "",
+        help: "Where the host's own metrics go: to /metrics (admin), to the receiver every 15 s (push), both, or off.",
+        why: "Nobody can scrape a client behind NAT, and nobody notices when one that only pushes falls silent.",
+    }
+    JOB {
+        field: job: String,
+        kind: LabelValue,
+        default: "",
+        unit: "",
+        help: "The label job of the host's own metrics when they are pushed. Unset, the plugin's name.",
+        why: "All clients with one kind of sensor are one job.",
+    }
+    INSTANCE {
+        field: instance: String,
+        kind: LabelValue,
+        default: "",
+        unit: "",
+        help: "The label instance of the host's own metrics when they are pushed. Unset, HOSTNAME or the machine's name.",
+        why: "It tells the clients of a fleet apart. Two on one machine need one each.",
     }
 
     ["Process"]

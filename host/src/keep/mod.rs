@@ -9,6 +9,7 @@
 //! Never: lets a newer batch overtake an older one; waits for the receiver.
 
 mod disk;
+mod look;
 mod overflow;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::disk::Disk;
+pub use self::look::{Look, SpoolLook};
 pub use self::overflow::Overflow;
 use crate::batch::Batch;
 use crate::ledger::{Ledger, Place, Reason};
@@ -24,7 +26,7 @@ use crate::ledger::{Ledger, Place, Reason};
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How much may wait in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// MAX_RETRY_BATCHES; 0 means that no batch is sent a second time.
     pub max_batches: usize,
@@ -61,6 +63,9 @@ struct State {
     /// The disk was opened in mid-run, with what an earlier run left, perhaps.
     disk_is_news: bool,
     in_flight: Source,
+    /// The oldest timestamp of the batch in flight, and of what is on disk as far as it is known.
+    in_flight_ms: Option<i64>,
+    on_disk_ms: Option<i64>,
     closed: bool,
     /// The close is news to the sender: it tries once more, whatever gap it is in.
     hurry: bool,
@@ -150,6 +155,7 @@ impl Kept {
                 match self.oldest(&mut state) {
                     Ok(Some(batch)) => {
                         state.hurry = false;
+                        state.in_flight_ms = Some(batch.time_range_ms.0);
                         self.ledger.transfer(Place::Kept, Place::InFlight, batch.samples);
                         return Taken::Batch(batch);
                     }
@@ -176,6 +182,7 @@ impl Kept {
             && let Some(batch) = disk.oldest(&self.ledger)?
         {
             state.in_flight = Source::Disk;
+            state.on_disk_ms = Some(batch.time_range_ms.0);
             return Ok(Some(batch));
         }
         let batch = state.batches.pop_front();
@@ -188,13 +195,17 @@ impl Kept {
 
     /// Moves what waits in memory behind what is on disk, as far as it can be written.
     fn write_to_disk(&self, state: &mut State) {
-        let State { disk: Some(disk), disk_is_news, batches, bytes, in_flight, .. } = state else { return };
+        let State { disk: Some(disk), disk_is_news, batches, bytes, in_flight, on_disk_ms, .. } = state else { return };
         *disk_is_news |= disk.open_again(&self.ledger);
         // One that is in flight from memory may come back, and is older than these.
         if *in_flight == Source::Memory {
             return;
         }
         while let Some(batch) = batches.front() {
+            // What is older than that is in flight, or nowhere.
+            if disk.waiting().records == 0 {
+                *on_disk_ms = Some(batch.time_range_ms.0);
+            }
             if !disk.append(batch, &self.ledger) {
                 return;
             }
@@ -391,6 +402,24 @@ mod tests {
             assert_eq!(kept.put_back(second).samples, 2, "{max_batches}, {max_bytes}");
             assert_eq!(take(&kept), 3);
         }
+    }
+
+    #[test]
+    fn a_look_sees_the_oldest_in_flight_and_waiting() {
+        let (kept, ledger) = kept(10, 1000);
+        let seen = || kept.look().map(|look| (look.batches, look.bytes, look.oldest_ms));
+        assert_eq!(seen(), Some((0, 0, None)));
+        (1..=2).for_each(|n| _ = kept.push(batch(&ledger, n)));
+        assert_eq!(seen(), Some((2, 20, Some(10))));
+        let Taken::Batch(first) = kept.take(None) else { panic!() };
+        assert_eq!(seen(), Some((1, 10, Some(10))), "it is in flight");
+        kept.put_back(first);
+        assert_eq!(seen(), Some((2, 20, Some(10))));
+        assert_eq!(take(&kept), 1);
+        kept.settled();
+        assert_eq!(seen(), Some((1, 10, Some(20))));
+        let _busy = kept.lock();
+        assert_eq!(kept.look(), None);
     }
 
     #[test]

@@ -55,6 +55,7 @@ mod unread;
 // What sensors give.
 mod rapl;
 
-// What an operator sets.
+// What an operator sees and sets.
 mod access;
+mod admin;
 mod variables;

@@ -213,6 +213,41 @@ pub(super) fn cases() -> Vec<Case> {
             bad: &["a\nb", "a\0b", LONGEST],
         },
         Case {
+            name: "ADMIN_ADDR",
+            field: |c| format!("{:?}", c.admin_addr),
+            good: &[
+                ("off", "None"),
+                ("OFF", "None"),
+                ("0.0.0.0:1", "Some(0.0.0.0:1)"),
+                (" [::1]:0 ", "Some([::1]:0)"),
+            ],
+            bad: &["abc", "-1", "0", "9464", ":9464", "127.0.0.1", "localhost:9464", "127.0.0.1:65536", "::1:80x", LONG],
+        },
+        Case {
+            name: "READY_MAX_AGE_S",
+            field: |c| format!("{:?}", c.ready_max_age),
+            good: &[("90", "Some(90s)"), ("0.1", "Some(100ms)")],
+            bad: NOT_SECONDS,
+        },
+        Case {
+            name: "SELF_METRICS",
+            field: |c| format!("{:?}", c.self_metrics),
+            good: &[("off", "Off"), ("Admin", "Admin"), ("push", "Push"), ("both", "Both")],
+            bad: &["abc", "-1", "0", "1", "NaN", "admin,push", LONG],
+        },
+        Case {
+            name: "JOB",
+            field: |c| c.job.clone(),
+            good: &[("power", "power"), (" a b ", "a b")],
+            bad: &["a\nb", "a\0b", LONG],
+        },
+        Case {
+            name: "INSTANCE",
+            field: |c| c.instance.clone(),
+            good: &[("rack-7:1", "rack-7:1"), ("é", "é")],
+            bad: &["a\nb", "a\0b", LONG],
+        },
+        Case {
             name: "SHUTDOWN_TIMEOUT_S",
             field: |c| format!("{:?}", c.shutdown_timeout),
             good: &[("25", "25s")],
