@@ -14,7 +14,7 @@ use crate::sink::{Request, Sink};
 const CLIENTS: usize = 1000;
 
 /// Of these, so many are at work at a time.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 400;
 
 /// What one of them does, by its number. Returns the connection while it is still to be held.
 fn misbehave(address: &str, number: usize) -> Option<TcpStream> {
@@ -69,7 +69,7 @@ fn a_thousand_bad_clients_cost_neither_samples_nor_memory() {
     }
     let took = began.elapsed();
     let during_kib = memory_kib(running.pid(), "VmHWM");
-    // Two of them at least are cut off rather than kept: who came first, and who says nothing for too long.
+    // Silent ones make room for others, or are too slow at last.
     let cut_off = page.until_number(r#"admin_connections_total{result="cut_off"}"#, |connections| connections > 50.0);
     let broken = page.until_number(r#"admin_connections_total{result="broken"}"#, |connections| connections > 50.0);
     for mut silent in held {

@@ -81,12 +81,10 @@ impl<'a> Page<'a> {
     }
 
     /// The numbers that it shows: those of each series by its name, as `pushes_total{result="failed"}`, without
-    /// `monitor_client_`.
+    /// `monitor_client_`. There are some once the plugin is made.
     #[track_caller]
     pub(crate) fn numbers(&self) -> BTreeMap<String, f64> {
-        let answer = self.get("/metrics");
-        assert_eq!(answer.status, 200, "{answer:?}");
-        numbers(&answer.body)
+        numbers(&self.until("/metrics", |answer| answer.status == 200).body)
     }
 
     /// A number, which has to be there.

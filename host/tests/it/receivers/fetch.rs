@@ -34,9 +34,9 @@ pub(super) fn version(kind: Kind) -> String {
     fs::read_to_string(home(kind).join("version")).unwrap_or_else(|error| format!("unknown ({error})"))
 }
 
-/// The tool that comes with a Prometheus, as [`binary`].
-pub(super) fn promtool(kind: Kind) -> Result<PathBuf, String> {
-    binary(kind).map(|prometheus| prometheus.with_file_name("promtool"))
+/// The tool that comes with the Prometheus of the running release, as [`binary`]. The newer one's package has none.
+pub(super) fn promtool() -> Result<PathBuf, String> {
+    binary(Kind::PrometheusDebian).map(|prometheus| prometheus.with_file_name("promtool"))
 }
 
 /// A receiver's folder. Cargo's folder for test files lies directly in the target folder.
@@ -63,7 +63,8 @@ fn program(kind: Kind) -> &'static str {
 /// The binaries that are kept of it.
 fn programs(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::PrometheusDebian | Kind::Prometheus3 => &["prometheus", "promtool"],
+        Kind::PrometheusDebian => &["prometheus", "promtool"],
+        Kind::Prometheus3 => &["prometheus"],
         Kind::VictoriaMetrics => &["victoria-metrics"],
     }
 }

@@ -105,9 +105,9 @@ impl Receiver {
         Some(receiver)
     }
 
-    /// What the `promtool` that came with it says of a text: all that it printed, and whether it was content.
+    /// What Prometheus' own `promtool` says of a text: all that it printed, and whether it was content.
     pub(crate) fn promtool(&self, arguments: &[&str], text: &str) -> (String, bool) {
-        let tool = fetch::promtool(self.kind).expect("it came with the receiver");
+        let tool = fetch::promtool().expect("it came with the receivers");
         let file = self.folder.path().join("promtool.txt");
         fs::write(&file, text).expect("a file of ours");
         let input = File::open(&file).expect("a file of ours");
