@@ -138,7 +138,8 @@ impl Pipeline {
             patience: config.shutdown_timeout / 2,
         };
         let about = About::new(&source.manifest, source.is_isolated());
-        let plugin = Supervisor::start(source, Arc::clone(&intake), settings, asked)??.ok_or(StartError::AskedToStop)?;
+        let plugin =
+            Supervisor::start(source, Arc::clone(&intake), settings, asked)??.ok_or(StartError::AskedToStop)?;
 
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
@@ -197,8 +198,7 @@ impl Pipeline {
                     retry_on: config.retry_on_http.clone(),
                     max_age: config.max_sample_age,
                 };
-                let sender =
-                    Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), pushes, protocol, time_is_up)?;
+                let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), pushes, protocol, time_is_up)?;
                 start_stage("sender", events.clone(), || sender.run())?
             }
             None => {

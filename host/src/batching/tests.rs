@@ -1,7 +1,10 @@
 use super::*;
 use crate::encode::Protocol;
+use crate::intake::Intake;
 use crate::keep::Bounds;
-use monitor_plugin_api::Sample;
+use crate::labels::Rules;
+use crate::metrics::Observer;
+use crate::metrics::facts::About;
 use std::ops::ControlFlow;
 
 struct Stage {
@@ -13,6 +16,11 @@ struct Stage {
 impl Stage {
     /// A stage that looks for idle series at each deadline.
     fn new() -> Stage {
+        Self::with_series(10)
+    }
+
+    /// The same, with room for so many series.
+    fn with_series(max_series: usize) -> Stage {
         let limits = Limits { max_samples: 100, max_bytes: 10_000, allow_out_of_order: false };
         let second = Duration::from_secs(1);
         let settings =
@@ -22,7 +30,7 @@ impl Stage {
         let batching = Batching::new(
             settings,
             Arc::new(ProcessedQueue::new(10, Arc::clone(&ledger))),
-            Arc::new(SeriesTable::new(10)),
+            Arc::new(SeriesTable::new(max_series)),
             Arc::new(Kept::new(bounds, None, Arc::clone(&ledger))),
             ledger,
             Arc::new(Current::new(Protocol::V1)),
@@ -145,4 +153,72 @@ fn deadlines_stay_on_their_grid() {
     assert_eq!(next_deadline(start, s, start + s), start + s * 2);
     assert_eq!(next_deadline(start, s, start + s * 5 / 2), start + s * 3);
     assert_eq!(next_deadline(start + s, s, start), start + s * 2);
+}
+
+/// The host's own metrics, for a stage.
+fn own(stage: &Stage) -> Own {
+    let Batching { queue, table, kept, ledger, protocol, cuts, .. } = &stage.batching;
+    let observer = Observer {
+        about: About { name: "p".into(), version: "1".into(), api: "1".into(), isolation: "off" },
+        ledger: Arc::clone(ledger),
+        plugin: Arc::default(),
+        processed: Arc::clone(queue),
+        table: Arc::clone(table),
+        cuts: Arc::clone(cuts),
+        last_look: kept.look_now().into(),
+        kept: Arc::clone(kept),
+        pushes: Arc::default(),
+        protocol: Arc::clone(protocol),
+        admin: Arc::default(),
+        began_ms: 0,
+        is_ending: false.into(),
+    };
+    let intake = Intake::new(Arc::clone(queue), Arc::clone(table), "m", "s", Rules::default());
+    Own::new(Arc::new(observer), &intake, "j", "i")
+}
+
+#[test]
+fn the_host_s_own_metrics_come_every_fifteen_seconds_and_at_the_end() {
+    let stage = Stage::with_series(10 + OWN_SERIES);
+    let mut own = own(&stage);
+    let (start, second) = (Instant::now(), Duration::from_secs(1));
+    let mut due = |is_last, seconds| own.due(is_last, start + seconds * second).is_some();
+    // Nothing in between, and no more than one for those that a sleeping machine has missed.
+    let seen = [0, 1, 14, 16, 17, 29, 31, 100, 101, 104, 106].map(|seconds| due(false, seconds));
+    assert_eq!(seen, [true, false, false, true, false, false, true, true, false, false, true]);
+    assert!(due(true, 107), "the run ends");
+}
+
+#[test]
+fn the_host_s_own_metrics_are_no_readings_and_never_idle() {
+    let mut stage = Stage::with_series(10 + OWN_SERIES);
+    stage.batching.own = Some(own(&stage));
+    let newest_ms = |stage: &Stage| stage.batching.cuts.newest_ms();
+    stage.deadline();
+    let books = stage.batching.ledger.snapshot();
+    assert!(books.collected() > 80 && books.collected[Origin::Own as usize].1 == books.collected(), "{books:?}");
+    assert!(newest_ms(&stage) == 0 && stage.batching.kept.waiting().0 >= 2, "cut where the batch was full");
+    // Whatever is idle ends at each deadline.
+    (0..5).for_each(|_| stage.deadline());
+    assert_eq!(stage.batching.ledger.snapshot().collected(), books.collected(), "not one has ended");
+
+    let series = stage.batching.table.intern(b"reading").unwrap();
+    stage.enqueue(series);
+    stage.deadline();
+    assert_eq!(newest_ms(&stage), stage.moment_ms);
+    // In one batch with a reading, and cut in the middle.
+    stage.batching.own = Some(own(&stage));
+    stage.enqueue(series);
+    stage.deadline();
+    assert_eq!(newest_ms(&stage), stage.moment_ms);
+    assert!(stage.batching.ledger.snapshot().balances());
+}
+
+#[test]
+fn points_that_are_passed_over_are_counted() {
+    let (start, second) = (Instant::now(), Duration::from_secs(1));
+    for (late_ms, missed) in [(0, 0), (999, 0), (1000, 1), (3500, 3)] {
+        let next = next_deadline(start, second, start + Duration::from_millis(late_ms));
+        assert_eq!(passed_over(start, next, second), missed, "{late_ms}");
+    }
 }

@@ -113,7 +113,12 @@ impl Family {
         stem.strip_suffix(self.unit).and_then(|stem| stem.strip_suffix('_')).unwrap_or(stem)
     }
 
-    fn open_metrics_point(&self, metric: &mut MetricEncoder<'_>, values: &[&str], value: Value<'_>) -> std::fmt::Result {
+    fn open_metrics_point(
+        &self,
+        metric: &mut MetricEncoder<'_>,
+        values: &[&str],
+        value: Value<'_>,
+    ) -> std::fmt::Result {
         let labels: Vec<(Cow<'_, str>, Cow<'_, str>)> =
             self.labels.iter().zip(values).map(|(&name, &value)| (name.into(), value.into())).collect();
         if self.kind == Kind::Info {

@@ -61,6 +61,11 @@ impl Cuts {
         self.newest_ms.fetch_max(timestamp_ms, Relaxed);
     }
 
+    /// The newest of these moments; 0 before the first.
+    pub fn newest_ms(&self) -> i64 {
+        self.newest_ms.load(Relaxed)
+    }
+
     /// So many points of the grid were passed over.
     pub fn missed(&self, deadlines: u64) {
         self.missed_deadlines.fetch_add(deadlines, Relaxed);
@@ -151,7 +156,7 @@ impl Observer {
             processed: self.processed.depth(),
             series: self.table.len(),
             max_series: self.table.max_len(),
-            newest_ms: self.cuts.newest_ms.load(Relaxed),
+            newest_ms: self.cuts.newest_ms(),
             missed_deadlines: self.cuts.missed_deadlines.load(Relaxed),
             kept,
             pushes: self.pushes.snapshot(),

@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn the_kernel_s_line_is_read_whatever_the_program_is_called() {
-        let line = "7 (a) b ( ) S 1 7 7 0 -1 4194304 1 2 3 4 250 175 8 9 20 0 5 0 99 4096000 300 18446744073709551615 1 1";
+        let line =
+            "7 (a) b ( ) S 1 7 7 0 -1 4194304 1 2 3 4 250 175 8 9 20 0 5 0 99 4096000 300 18446744073709551615 1 1";
         let usage = parse(line, 100, 4096).unwrap();
         assert_eq!(usage.cpu, Duration::from_millis(4250));
         assert_eq!((usage.threads, usage.virtual_bytes, usage.resident_bytes), (5, 4_096_000, 300 * 4096));

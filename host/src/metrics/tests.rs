@@ -18,12 +18,7 @@ pub(crate) fn facts() -> Facts {
     Facts {
         now_ms: 1_760_000_000_000,
         now: std::time::Instant::now(),
-        about: About {
-            name: "monitor-\"x\\\n".into(),
-            version: "1.2.3".into(),
-            api: "1.0.0".into(),
-            isolation: "off",
-        },
+        about: About { name: "monitor-\"x\\\n".into(), version: "1.2.3".into(), api: "1.0.0".into(), isolation: "off" },
         ledger: Ledger::default().snapshot(),
         plugin: Default::default(),
         processed: Depth { items: 3, capacity: 1000 },

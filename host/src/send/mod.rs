@@ -1,8 +1,8 @@
 //! The sender: the oldest batch to the receiver, until the receiver has it or will never take it.
 //!
 //! Enters: kept batches, oldest first. Leaves: each one delivered, refused for good, or put back for another attempt
-//! after a gap; and, in [`books`], what was sent. One request at a time, over one connection that is kept alive. This is the only place of `run` that
-//! opens a socket; its runtime has no thread of its own.
+//! after a gap; and, in [`books`], what was sent. One request at a time, over one connection that is kept alive. Beside the admin
+//! page, this is the only place of `run` that opens a socket; its runtime has no thread of its own.
 //!
 //! Never: changes a batch; logs what stands in the URL beside host and path; reads more than a bounded part of an answer.
 

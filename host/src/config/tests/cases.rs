@@ -215,13 +215,19 @@ pub(super) fn cases() -> Vec<Case> {
         Case {
             name: "ADMIN_ADDR",
             field: |c| format!("{:?}", c.admin_addr),
-            good: &[
-                ("off", "None"),
-                ("OFF", "None"),
-                ("0.0.0.0:1", "Some(0.0.0.0:1)"),
-                (" [::1]:0 ", "Some([::1]:0)"),
+            good: &[("off", "None"), ("OFF", "None"), ("0.0.0.0:1", "Some(0.0.0.0:1)"), (" [::1]:0 ", "Some([::1]:0)")],
+            bad: &[
+                "abc",
+                "-1",
+                "0",
+                "9464",
+                ":9464",
+                "127.0.0.1",
+                "localhost:9464",
+                "127.0.0.1:65536",
+                "::1:80x",
+                LONG,
             ],
-            bad: &["abc", "-1", "0", "9464", ":9464", "127.0.0.1", "localhost:9464", "127.0.0.1:65536", "::1:80x", LONG],
         },
         Case {
             name: "READY_MAX_AGE_S",

@@ -110,9 +110,7 @@ fn steady() -> BTreeSet<String> {
     seen.becomes("processed_queue_items", |items| items > 0.0);
     seen.becomes("plugin_running", is(1.0));
     let recent = |moment_s: f64| (began_s..now_ms() as f64 / 1000.0 + 1.0).contains(&moment_s);
-    for series in
-        ["last_delivery_timestamp_seconds", "newest_sample_timestamp_seconds", "process_start_time_seconds"]
-    {
+    for series in ["last_delivery_timestamp_seconds", "newest_sample_timestamp_seconds", "process_start_time_seconds"] {
         seen.becomes(series, recent);
     }
     let numbers = seen.page.numbers();
@@ -196,10 +194,7 @@ fn spool() -> BTreeSet<String> {
 /// The plugin fails, hangs, and is slow.
 fn plugin() -> BTreeSet<String> {
     let sink = Sink::start();
-    let running = shown(host(sink.url()))
-        .env("FAULT_PROCESS_DATA", "error")
-        .env("PLUGIN_RESTART", "always")
-        .spawn();
+    let running = shown(host(sink.url())).env("FAULT_PROCESS_DATA", "error").env("PLUGIN_RESTART", "always").spawn();
     let seen = Watched::new(&running);
     seen.becomes("plugin_running", |running| running == 0.0);
     seen.grows("plugin_restarts_total");

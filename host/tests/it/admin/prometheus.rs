@@ -43,9 +43,7 @@ fn a_prometheus_scrapes_every_family_and_gets_them_pushed() {
         };
         let wanted: BTreeSet<String> = FAMILIES.iter().map(|family| family.name.to_owned()).collect();
         let mut series = Vec::new();
-        for (receiver, job, instance) in
-            [(&scraper, "scraped", page.address()), (&pushed_to, "a job", "an instance")]
-        {
+        for (receiver, job, instance) in [(&scraper, "scraped", page.address()), (&pushed_to, "a job", "an instance")] {
             let selector = format!(r#"{{__name__=~"monitor_client_.+",job="{job}",instance="{instance}"}}"#);
             let deadline = Instant::now() + LONG;
             let found = loop {

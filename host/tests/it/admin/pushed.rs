@@ -26,6 +26,8 @@ fn they_come_with_the_first_push_and_the_last_and_disturb_nobody() {
     let collected = Page::of(&running).number(r#"samples_collected_total{origin="self"}"#);
     let ledger = stop(&running);
     assert_eq!(ledger.delivered, ledger.collected, "{ledger:?}");
+    let told = running.log().into_iter().rfind(|line| line.message() == "ledger").expect("a ledger");
+    assert_eq!(told.json["collected_self"].as_u64(), Some(ledger.collected - raw(&running, "raw_sent")));
     let arrived = sink.wait_samples(ledger.delivered as usize, LONG);
     let (own, others): (Vec<_>, Vec<_>) = arrived.iter().partition(|sample| is_own(sample));
 
