@@ -15,6 +15,7 @@ pub(crate) mod kind;
 #[macro_use]
 mod table;
 pub(crate) mod access;
+mod choices;
 mod flags;
 mod secret;
 mod together;

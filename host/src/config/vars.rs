@@ -10,13 +10,13 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 
 use super::access::{Headers, Hosts, Password, Proxy, Token, UserName};
+use super::choices;
 use super::kind::{
-    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, Listen, MetricName, OptionalBytes, OptionalDirectory,
-    OptionalPath, OptionalSeconds, Positive, Seconds, Statuses, Switch,
+    Bytes, Count, HttpUrl, LabelValue, Labels, Listen, MetricName, OptionalBytes, OptionalDirectory, OptionalPath,
+    OptionalSeconds, Positive, Seconds, Statuses, Switch,
 };
 use super::secret::Secret;
 use super::url::TargetUrl;
-use crate::encode::Protocol;
 use crate::log::{Format, Level};
 use crate::metrics::SelfMetrics;
 use crate::negotiate;
@@ -115,10 +115,7 @@ settings! {
     ["Plugin"]
     PLUGIN_ISOLATION {
         field: plugin_isolation: Isolation,
-        kind: Choice {
-            placeholder: "HOW",
-            names: &[("off", Isolation::Off), ("process", Isolation::Process)],
-        },
+        kind: choices::ISOLATION,
         default: "off",
         unit: "",
         help: "process: the plugin runs in a process of its own, whose death costs only what is still inside.",
@@ -136,10 +133,7 @@ settings! {
     }
     PLUGIN_RESTART {
         field: plugin_restart: Restart,
-        kind: Choice {
-            placeholder: "WHEN",
-            names: &[("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)],
-        },
+        kind: choices::RESTART,
         default: "never",
         unit: "",
         help: "Whether a plugin that failed (on-failure), or ended at all (always), is started again.",
@@ -210,14 +204,7 @@ settings! {
     }
     REMOTE_WRITE_PROTOCOL {
         field: remote_write_protocol: negotiate::Choice,
-        kind: Choice {
-            placeholder: "VERSION",
-            names: &[
-                ("auto", negotiate::Choice::Auto),
-                ("1.0", negotiate::Choice::Only(Protocol::V1)),
-                ("2.0", negotiate::Choice::Only(Protocol::V2)),
-            ],
-        },
+        kind: choices::PROTOCOL,
         default: "auto",
         unit: "",
         help: "The version of remote write: 2.0 where the receiver knows it, else 1.0; or always this one.",
@@ -450,15 +437,7 @@ settings! {
     }
     SELF_METRICS {
         field: self_metrics: SelfMetrics,
-        kind: Choice {
-            placeholder: "WHERE",
-            names: &[
-                ("off", SelfMetrics::Off),
-                ("admin", SelfMetrics::Admin),
-                ("push", SelfMetrics::Push),
-                ("both", SelfMetrics::Both),
-            ],
-        },
+        kind: choices::SELF,
         default: "both",
         unit: "",
         help: "Where the host's own metrics go: to /metrics (admin), to the receiver every 15 s (push), both, or off.",
@@ -492,19 +471,7 @@ settings! {
     }
     LOG_LEVEL {
         field: log_level: Level,
-        kind: Choice {
-            placeholder: "LEVEL",
-            names: &[
-                ("TRACE", Level::Trace),
-                ("DEBUG", Level::Debug),
-                ("INFO", Level::Info),
-                ("WARNING", Level::Warning),
-                ("WARN", Level::Warning),
-                ("ERROR", Level::Error),
-                // Nothing is more severe than an error in this log.
-                ("CRITICAL", Level::Error),
-            ],
-        },
+        kind: choices::LEVEL,
         default: "INFO",
         unit: "",
         help: "The least severe lines to write. CRITICAL shows what ERROR does.",
@@ -512,10 +479,7 @@ settings! {
     }
     LOG_FORMAT {
         field: log_format: Format,
-        kind: Choice {
-            placeholder: "FORMAT",
-            names: &[("auto", Format::Auto), ("human", Format::Human), ("json", Format::Json)],
-        },
+        kind: choices::FORMAT,
         default: "auto",
         unit: "",
         help: "human: for reading; json: one object a line; auto: human on a terminal, else json.",
