@@ -109,6 +109,8 @@ fn parse(answer: &str) -> Option<(u16, String)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -120,6 +122,16 @@ mod tests {
         assert_eq!(parsed(&format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(9000))).map(|line| line.len()), Some(504));
         for other in ["", "HTTP/1.1 200 OK", "SSH-2.0-x\r\n\r\n", "HTTP/1.1\r\n\r\n", "HTTP/1.1 99999999 x\r\n\r\n"] {
             assert_eq!(parsed(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_a_short_line_or_none(head in "HTTP/1[.]1 [0-9]{1,6} .*", body: String) {
+            if let Some((_, line)) = parse(&format!("{head}\r\n\r\n{body}")) {
+                prop_assert!(line.chars().count() <= MAX_SHOWN && !line.contains(char::is_control));
+            }
+            prop_assert!(parse(&body).is_none_or(|(_, line)| !line.contains('\n')));
         }
     }
 

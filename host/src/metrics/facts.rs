@@ -3,7 +3,7 @@
 //! Enters: the parts of the pipeline, shared. Leaves: [`Facts`], plain numbers, which the metrics and the judgement of
 //! readiness are made of.
 //!
-//! Never: changes anything; waits for a stage, a disk or the plugin.
+//! Never: changes anything; waits for a stage, a disk or the plugin's code, but for locks that nobody holds for long.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,9 @@ use crate::send::books::{self, Pushes};
 use crate::series::SeriesTable;
 use crate::supervise::status::State;
 use crate::supervise::{Books, Status};
+
+/// How often the queue of finished batches is looked at when it is in use.
+const LOOKS: u32 = 10;
 
 /// What never changes in a run.
 #[derive(Clone, Debug)]
@@ -144,7 +147,13 @@ impl Observer {
     pub fn facts(&self) -> Facts {
         let mut last_look = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
         // A disk that hangs holds the queue: what was seen last is shown then, and its age goes on.
-        *last_look = self.kept.look().unwrap_or(*last_look);
+        for _ in 0..LOOKS {
+            if let Some(look) = self.kept.look() {
+                *last_look = look;
+                break;
+            }
+            std::thread::yield_now();
+        }
         let kept = *last_look;
         drop(last_look);
         Facts {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::exposition::{self, Format};
 use super::facts::{About, Connection, Facts};
 use super::*;
@@ -140,6 +142,14 @@ fn the_format_is_the_one_that_the_client_prefers() {
         (";;;,,q=1,application/openmetrics-text;q=x;q=", Format::OpenMetrics),
     ] {
         assert_eq!(Format::accepted(accept), format, "{accept}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_header_is_read(header: String, quality: String) {
+        prop_assert_eq!(Format::accepted(&header), Format::Text);
+        let _ = Format::accepted(&format!("application/openmetrics-text;q={quality},{header};q={quality}"));
     }
 }
 
