@@ -405,24 +405,6 @@ mod tests {
     }
 
     #[test]
-    fn a_look_sees_the_oldest_in_flight_and_waiting() {
-        let (kept, ledger) = kept(10, 1000);
-        let seen = || kept.look().map(|look| (look.batches, look.bytes, look.oldest_ms));
-        assert_eq!(seen(), Some((0, 0, None)));
-        (1..=2).for_each(|n| _ = kept.push(batch(&ledger, n)));
-        assert_eq!(seen(), Some((2, 20, Some(10))));
-        let Taken::Batch(first) = kept.take(None) else { panic!() };
-        assert_eq!(seen(), Some((1, 10, Some(10))), "it is in flight");
-        kept.put_back(first);
-        assert_eq!(seen(), Some((2, 20, Some(10))));
-        assert_eq!(take(&kept), 1);
-        kept.settled();
-        assert_eq!(seen(), Some((1, 10, Some(20))));
-        let _busy = kept.lock();
-        assert_eq!(kept.look(), None);
-    }
-
-    #[test]
     fn the_close_ends_a_gap_once() {
         let (kept, ledger) = kept(2, 1000);
         let far = Some(Instant::now() + Duration::from_secs(3600));
