@@ -282,7 +282,7 @@ impl Batcher {
             if known.batch == batch ^ OF_HISTOGRAMS {
                 return None;
             }
-            cost += encode::series_bound(of_series.labels, of_series.metadata);
+            cost += encode::series_bound(of_series);
         }
         let too_long = self.message_len + cost > self.limits.max_bytes && held > 0;
         if held >= self.limits.max_samples || too_long {

@@ -17,7 +17,7 @@ pub(crate) mod fuzz;
 use monitor_proto::{CONTENT_TYPE_V1, CONTENT_TYPE_V2, VERSION_V1, VERSION_V2};
 
 use crate::labels::{put_varint, varint_len};
-use crate::series::Metadata;
+use crate::series::{Known, Metadata};
 
 /// Which message a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,12 +119,11 @@ fn start_at(start_ms: i64, timestamp_ms: i64) -> i64 {
 }
 
 /// At most how many bytes a series takes in either message, its samples left out.
-pub fn series_bound(labels: &[u8], metadata: Option<&Metadata>) -> usize {
+pub fn series_bound(series: &Known<'_>) -> usize {
     // 1.0: a tag and a length below 2^28. 2.0 in addition: a tag and a length for the references, and for each pair two of
     // them, of up to four bytes each, where 1.0 has the pair's own tag and length; metadata with its three fields.
-    let pairs = crate::labels::pairs(labels).count();
-    let metadata = metadata.map_or(0, |metadata| metadata.help.len() + metadata.unit.len() + 32);
-    labels.len() + 10 + 6 * pairs + metadata
+    let metadata = series.metadata.map_or(0, |metadata| metadata.help.len() + metadata.unit.len() + 32);
+    series.labels.len() + 10 + 6 * usize::from(series.pairs) + metadata
 }
 
 /// At most how many bytes a sample takes in either message.
@@ -141,7 +140,7 @@ pub fn histogram_bound(body: &[u8], start_ms: i64) -> usize {
 /// At most how many bytes an exemplar takes in either message.
 pub fn exemplar_bound(labels: &[u8]) -> usize {
     // As for a series' labels, with a value and a timestamp.
-    labels.len() + 6 * crate::labels::pairs(labels).count() + 30
+    labels.len() + 6 * crate::labels::byte_pairs(labels).count() + 30
 }
 
 /// Appends a `Histogram`; the tag is the message's own.

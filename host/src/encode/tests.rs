@@ -84,7 +84,7 @@ fn encode(given: &[Given]) -> (Vec<u8>, Vec<u8>, usize, u64) {
             histograms: &histograms,
             exemplars: &exemplars,
         };
-        bound += series_bound(&labels_of_series, metadata.as_ref());
+        bound += series_bound(&Known::of(&labels_of_series, metadata.as_ref()));
         bound += points.iter().map(|point| point_bound(point, one.start_ms)).sum::<usize>();
         bound += bodies.iter().map(|(body, _)| histogram_bound(body, one.start_ms)).sum::<usize>();
         bound += of_exemplars.iter().map(|labels| exemplar_bound(labels)).sum::<usize>();

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use super::{Series, body_len, histogram_bound, put_exemplar, put_histogram, put_point, start_at};
-use crate::labels::{pairs, put_varint, varint_len};
+use crate::labels::{byte_pairs, put_varint, varint_len};
 use crate::series::Metadata;
 
 /// Collects the series of one request. Kept and reused by its owner.
@@ -21,7 +21,7 @@ impl Request {
     /// Adds one `TimeSeries`.
     pub fn series(&mut self, series: &Series<'_>) {
         self.refs.clear();
-        for (name, value) in pairs(series.labels) {
+        for (name, value) in byte_pairs(series.labels) {
             put_varint(&mut self.refs, self.symbols.intern(name).into());
             put_varint(&mut self.refs, self.symbols.intern(value).into());
         }
@@ -58,7 +58,7 @@ impl Request {
         for exemplar in series.exemplars {
             refs.clear();
             fields.clear();
-            for (name, value) in pairs(exemplar.labels) {
+            for (name, value) in byte_pairs(exemplar.labels) {
                 put_varint(&mut refs, self.symbols.intern(name).into());
                 put_varint(&mut refs, self.symbols.intern(value).into());
             }
@@ -76,8 +76,8 @@ impl Request {
         let mut body = Vec::with_capacity(18);
         let fields = [
             (0x08, metadata.kind as u64),
-            (0x18, self.symbols.intern(&metadata.help).into()),
-            (0x20, self.symbols.intern(&metadata.unit).into()),
+            (0x18, self.symbols.intern(metadata.help.as_bytes()).into()),
+            (0x20, self.symbols.intern(metadata.unit.as_bytes()).into()),
         ];
         for (tag, value) in fields.into_iter().filter(|(_, value)| *value != 0) {
             body.push(tag);
@@ -117,20 +117,20 @@ struct Symbols {
 }
 
 impl Symbols {
-    fn intern(&mut self, symbol: &str) -> u32 {
+    fn intern(&mut self, symbol: &[u8]) -> u32 {
         if symbol.is_empty() {
             return 0;
         }
         let Symbols { numbers, ends, text, hasher } = self;
         let of = |number: &u32| symbol_at(ends, text, *number);
-        let hash = hasher.hash_one(symbol.as_bytes());
-        if let Some(number) = numbers.find(hash, |number| of(number) == symbol.as_bytes()) {
+        let hash = hasher.hash_one(symbol);
+        if let Some(number) = numbers.find(hash, |number| of(number) == symbol) {
             return *number;
         }
         // A batch is bounded far below 2^32 strings and bytes.
         let number = ends.len() as u32 + 1;
         numbers.insert_unique(hash, number, |number| hasher.hash_one(of(number)));
-        text.extend_from_slice(symbol.as_bytes());
+        text.extend_from_slice(symbol);
         ends.push(text.len() as u32);
         number
     }
@@ -157,6 +157,7 @@ mod tests {
     use super::*;
     use crate::encode::{Point, point_bound, series_bound};
     use crate::labels::LabelSet;
+    use crate::series::Known;
     use monitor_proto::v2;
     use proptest::prelude::*;
     use prost::Message;
@@ -181,7 +182,7 @@ mod tests {
                 let metadata = metadata.clone().map(|(kind, help, unit)| Metadata { kind, help, unit });
                 let points: Vec<_> = points.iter().map(|&(bits, timestamp_ms)| Point { value: f64::from_bits(bits), timestamp_ms }).collect();
                 let labels = set.encode().unwrap();
-                bound += series_bound(labels, metadata.as_ref()) + points.iter().map(|p| point_bound(p, *start_ms)).sum::<usize>();
+                bound += series_bound(&Known::of(labels, metadata.as_ref())) + points.iter().map(|p| point_bound(p, *start_ms)).sum::<usize>();
                 request.series(&Series { labels, metadata: metadata.as_ref(), start_ms: *start_ms, points: &points, histograms: &[], exemplars: &[] });
             }
             request.finish(&mut out);
