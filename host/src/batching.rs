@@ -7,12 +7,14 @@
 //! Never: waits for the sender.
 
 mod feed;
+mod grouping;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::feed::Feed;
+pub(crate) use self::grouping::Grouping;
 use crate::batch::{Batcher, Limits};
 use crate::keep::{Kept, Overflow};
 use crate::ledger::{Ledger, Place, Reason};
@@ -44,6 +46,7 @@ pub struct Batching {
     ledger: Arc<Ledger>,
     protocol: Arc<Current>,
     batcher: Batcher,
+    grouping: Grouping,
     /// Series that have ended, until the batch with their last sample is cut.
     ended: HashSet<SeriesId>,
     /// Series whose last batch is cut, until no send that began before can mean them; and the moment of that.
@@ -75,6 +78,7 @@ impl Batching {
             ledger,
             protocol,
             batcher: Batcher::new(settings.limits),
+            grouping: Grouping::default(),
             ended: HashSet::new(),
             leaving: HashSet::new(),
             leaving_since: 0,
@@ -179,6 +183,10 @@ impl Batching {
 impl Feed for Batching {
     fn batcher(&mut self) -> &mut Batcher {
         &mut self.batcher
+    }
+
+    fn grouping(&mut self) -> &mut Grouping {
+        &mut self.grouping
     }
 
     fn ledger(&self) -> &Ledger {

@@ -8,6 +8,7 @@
 
 use monitor_plugin_api::Sample;
 
+use super::grouping::Grouping;
 use crate::batch::{Batcher, Pushed};
 use crate::histogram::Histogram;
 use crate::ledger::{Ledger, Origin, Place, Reason};
@@ -17,6 +18,8 @@ use crate::series::{SeriesId, View};
 /// A stage that has a batcher; [`take`](Self::take) is what it does with what it drained.
 pub(crate) trait Feed {
     fn batcher(&mut self) -> &mut Batcher;
+
+    fn grouping(&mut self) -> &mut Grouping;
 
     fn ledger(&self) -> &Ledger;
 
@@ -32,12 +35,16 @@ pub(crate) trait Feed {
     /// A series is to be forgotten once its last batch is cut. `is_marked`: a stale marker says so to the receiver.
     fn ended(&mut self, series: SeriesId, is_marked: bool);
 
-    /// All that was sent, in the order in which it came.
+    /// All that was sent: by series, and of each series in the order in which it came.
     fn take(&mut self, drained: &mut Drained, view: &View<'_>) {
         let Drained { samples, asides } = drained;
         let mut taken = 0;
         for (before, aside) in asides.drain(..) {
-            samples[taken..before].iter().for_each(|sample| self.put(sample, view));
+            // The last one may be an exemplar's, and stays before it.
+            if let Some((last, others)) = samples[taken..before].split_last_mut() {
+                self.put_all(others, view);
+                self.put(last, view);
+            }
             taken = before;
             match aside {
                 Aside::Histogram(histogram) => self.put_histogram(histogram, view),
@@ -49,7 +56,12 @@ pub(crate) trait Feed {
                 Aside::End(series) => self.end(series, view),
             }
         }
-        samples[taken..].iter().for_each(|sample| self.put(sample, view));
+        self.put_all(&mut samples[taken..], view);
+    }
+
+    fn put_all(&mut self, samples: &mut [Sample], view: &View<'_>) {
+        self.grouping().group(samples, view.places());
+        samples.iter().for_each(|sample| self.put(sample, view));
     }
 
     fn put(&mut self, sample: &Sample, view: &View<'_>) {
