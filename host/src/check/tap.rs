@@ -311,7 +311,7 @@ mod tests {
             for i in 0..=2 - tenant {
                 fed.ledger.collect(Origin::Plugin, Place::Queued, 1);
                 let sample = Sample::from_parts(id.to_number(), 1.0, NOW + i);
-                tap.put(&sample, &fed.table.view());
+                tap.put_all(&[sample], &fed.table.view());
             }
             assert!(fed.table.release(id));
             tap.end(id, &fed.table.view());
