@@ -14,6 +14,8 @@ pub struct Request {
     symbols: Symbols,
     series: Vec<u8>,
     refs: Vec<u8>,
+    /// The numbers of the series before: most of what series have in common stands at the same places.
+    before: Vec<u32>,
     exemplars: Vec<u8>,
 }
 
@@ -21,9 +23,15 @@ impl Request {
     /// Adds one `TimeSeries`.
     pub fn series(&mut self, series: &Series<'_>) {
         self.refs.clear();
-        for (name, value) in byte_pairs(series.labels) {
-            put_varint(&mut self.refs, self.symbols.intern(name).into());
-            put_varint(&mut self.refs, self.symbols.intern(value).into());
+        for (i, symbol) in byte_pairs(series.labels).flat_map(<[_; 2]>::from).enumerate() {
+            if i == self.before.len() {
+                self.before.push(0);
+            }
+            let number = &mut self.before[i];
+            if !self.symbols.is(*number, symbol) {
+                *number = self.symbols.intern(symbol);
+            }
+            put_varint(&mut self.refs, (*number).into());
         }
         let metadata = series.metadata.map(|metadata| self.metadata(metadata));
         let metadata = metadata.as_ref().map_or(&[][..], |(bytes, length)| &bytes[..*length]);
@@ -102,6 +110,7 @@ impl Request {
         }
         out.extend_from_slice(&self.series);
         self.symbols.clear();
+        self.before.clear();
         self.series.clear();
     }
 }
@@ -133,6 +142,10 @@ impl Symbols {
         text.extend_from_slice(symbol);
         ends.push(text.len() as u32);
         number
+    }
+
+    fn is(&self, number: u32, symbol: &[u8]) -> bool {
+        number != 0 && symbol_at(&self.ends, &self.text, number) == symbol
     }
 
     fn all(&self) -> impl Iterator<Item = &[u8]> {
