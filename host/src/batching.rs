@@ -4,7 +4,7 @@
 //! they are delivered; what can't be part of one is counted. Deadlines are points of a fixed grid: a late cut moves
 //! none of them.
 //!
-//! Never: waits for the sender.
+//! Never: waits for the sender at a deadline, or for one that takes nothing.
 
 mod feed;
 mod grouping;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::feed::Feed;
-pub(crate) use self::grouping::Grouping;
+pub use self::grouping::Grouping;
 use crate::batch::{Batcher, Limits};
 use crate::keep::{Kept, Overflow};
 use crate::ledger::{Ledger, Place, Reason};
@@ -96,6 +96,9 @@ impl Batching {
         let mut deadline = Instant::now() + first_push;
         loop {
             let wake = self.queue.wait(deadline);
+            if wake == Wake::HalfFull {
+                self.kept.wait_for_room();
+            }
             self.turn(wake, &mut drained);
             match wake {
                 Wake::Closed => {
