@@ -135,6 +135,11 @@ fn labels(part: usize) -> [(&'static str, String); 3] {
     [("__name__", METRIC.into()), ("part", format!("part-{part}")), ("source", SOURCE.into())]
 }
 
+/// How long the labels of a series are, encoded.
+pub(super) fn label_bytes(part: usize) -> usize {
+    chunk_v1(&[part]).series[0].1.len()
+}
+
 fn chunk_v1(parts: &[usize]) -> Chunk {
     let field = |out: &mut Vec<u8>, tag, bytes: &[u8]| {
         out.push(tag);

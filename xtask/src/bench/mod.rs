@@ -129,6 +129,9 @@ pub(crate) fn measure(arguments: &[String]) -> Result<ExitCode> {
         }
         show(load, &senders, &costs);
     }
+    if names.is_empty() {
+        show_idle(folder, pushes)?;
+    }
     let mut starts = (0..4 * runs).map(|_| sender::start(folder)).collect::<Result<Vec<_>>>()?;
     let (least, median, most) = spread(&mut starts);
     println!("\nfrom exec to the first batch: {:.1} ms ({:.1} to {:.1})", median * 1e3, least * 1e3, most * 1e3);
@@ -156,6 +159,26 @@ fn show(load: &Load, senders: &[Who], costs: &[Vec<Cost>]) {
             println!("| | **dropped** | {dropped} samples in all runs |");
         }
     }
+}
+
+/// What series cost that are registered and get no samples.
+fn show_idle(folder: &Path, pushes: u32) -> Result<()> {
+    println!(
+        "\n| registered series, one with samples | peak RSS, MiB | bytes a series | of them its labels | CPU ms a push |"
+    );
+    println!("|---|---|---|---|---|");
+    let mut one = 0.0;
+    for series in [1, 1000, 10_000, 100_000, 1_000_000] {
+        let (mib, ms) = sender::idle(folder, series, pushes)?;
+        if series == 1 {
+            one = mib;
+            println!("| {series} | {mib:.1} | | | {ms:.2} |");
+        } else {
+            let each = (mib - one) * f64::from(1 << 20) / f64::from(series);
+            println!("| {series} | {mib:.1} | {each:.0} | {} | {ms:.2} |", floor::label_bytes(series as usize - 1));
+        }
+    }
+    Ok(())
 }
 
 fn spread(values: &mut [f64]) -> (f64, f64, f64) {

@@ -136,3 +136,20 @@ pub(super) fn start(folder: &Path) -> Result<f64> {
     host.stop()?;
     Ok((first - began).as_secs_f64())
 }
+
+/// A host with so many registered series, of which one gets a sample a second: what it takes in MiB, and its processor time
+/// for a push, in milliseconds.
+pub(super) fn idle(folder: &Path, series: u32, pushes: u32) -> Result<(f64, f64)> {
+    let Listening { url, arrived, .. } = receive::listen()?;
+    let mut command = Who::Host.command(folder)?;
+    command.env("LOAD_SERIES", series.to_string()).env("LOAD_ACTIVE", "1").env("SCRAPE_INTERVAL_S", "1");
+    command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", "1.0");
+    let mut host = Ended(command.stderr(Stdio::null()).spawn()?);
+    arrived.recv_timeout(PATIENCE).map_err(|_| Error::other("the host pushed nothing"))?;
+    thread::sleep(PUSH / 4);
+    let before = measure::process(host.0.id())?;
+    thread::sleep(PUSH * pushes);
+    let after = measure::process(host.0.id())?;
+    host.stop()?;
+    Ok((after.peak_kib / 1024.0, (after.cpu_s - before.cpu_s) * 1e3 / f64::from(pushes)))
+}

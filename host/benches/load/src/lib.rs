@@ -1,6 +1,7 @@
 //! A plugin that sends as much as a bench asks for, and costs next to nothing itself.
 //!
-//! LOAD_SERIES (5) series with two labels each, sent as LOAD_FORM (`series`, `records`, `json`) says. At LOAD_PACE
+//! LOAD_SERIES (5) series with two labels each, of which the first LOAD_ACTIVE (all) get samples; sent as LOAD_FORM
+//! (`series`, `records`, `json`) says. At LOAD_PACE
 //! `interval` all of them get a sample at each SCRAPE_INTERVAL_S; at `flood`, as fast as the host takes samples of
 //! registered series, four of a series at a time, [`BLOCK`] a send.
 //!
@@ -26,6 +27,8 @@ const BLOCK: usize = 1000;
 const GROUP: usize = 4;
 
 struct Load {
+    series: usize,
+    /// The labels of those that get samples.
     parts: Vec<String>,
     form: &'static str,
     flood: bool,
@@ -44,9 +47,10 @@ impl MonitorImpl for Load {
 
     fn new() -> Result<Self, Error> {
         let series = setting("LOAD_SERIES").unit("series").number(5, 1..=1_000_000)?;
+        let active = setting("LOAD_ACTIVE").unit("series").number(series, 0..=series)?;
         let form = setting("LOAD_FORM").choice("series", &["series", "records", "json"])?;
         let flood = setting("LOAD_PACE").choice("interval", &["interval", "flood"])? == "flood";
-        Ok(Load { parts: (0..series).map(|i| format!("part-{i}")).collect(), form, flood })
+        Ok(Load { series, parts: (0..active).map(part).collect(), form, flood })
     }
 
     fn get_power(&self, out: RawSender<Reading>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
@@ -70,9 +74,9 @@ impl MonitorImpl for Load {
     }
 
     fn process_data(&self, input: RawReceiver<Reading>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
-        let register = |part| out.register(SeriesSpec::new(METRIC).label("part", part).label("source", SOURCE));
+        let register = |i| out.register(SeriesSpec::new(METRIC).label("part", part(i)).label("source", SOURCE));
         let series = match self.form {
-            "series" => self.parts.iter().map(register).collect::<Result<Vec<_>, Error>>()?,
+            "series" => (0..self.series).map(register).collect::<Result<Vec<_>, Error>>()?,
             _ => Vec::new(),
         };
         let (mut samples, mut text) = (Vec::new(), String::new());
@@ -113,6 +117,10 @@ impl Load {
         }
         text.push(']');
     }
+}
+
+fn part(i: usize) -> String {
+    format!("part-{i}")
 }
 
 /// Offers it until it is taken; whether it was, before the run ended.
