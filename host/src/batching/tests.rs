@@ -193,7 +193,8 @@ fn nothing_is_allocated_for_a_sample() {
     let intake = Intake::new(Arc::clone(&queue), Arc::clone(&table), "m", "s", Rules::default());
     let register = |i: usize| {
         let name = i.to_string();
-        intake.register("m", [("name", &*name)].into_iter(), Metadata::default()).unwrap()
+        let metadata = Metadata { kind: 1, help: format!("Of kind {}.", i % 3), unit: "joules".into() };
+        intake.register("m", [("name", &*name)].into_iter(), metadata).unwrap()
     };
     let series: Vec<_> = (0..SERIES).map(register).collect();
     for protocol in [Protocol::V1, Protocol::V2] {

@@ -122,7 +122,7 @@ fn start_at(start_ms: i64, timestamp_ms: i64) -> i64 {
 pub fn series_bound(series: &Known<'_>) -> usize {
     // 1.0: a tag and a length below 2^28. 2.0 in addition: a tag and a length for the references, and for each pair two of
     // them, of up to four bytes each, where 1.0 has the pair's own tag and length; metadata with its three fields.
-    let metadata = series.metadata.map_or(0, |metadata| metadata.help.len() + metadata.unit.len() + 32);
+    let metadata = series.metadata.map_or(0, |metadata| metadata.help.len() + metadata.unit.len() + 40);
     series.labels.len() + 10 + 6 * usize::from(series.pairs) + metadata
 }
 

@@ -146,3 +146,26 @@ proptest! {
         prop_assert_eq!(metadata.len(), usize::from(given.iter().any(|one| one.metadata.is_some())));
     }
 }
+
+#[test]
+fn a_kind_that_nobody_knows_fits() {
+    // A plugin's own number: ten bytes of varint.
+    let metadata = Metadata { kind: -1, help: "h".repeat(20_000), unit: "u".repeat(20_000) };
+    let labels = labels("kind", false);
+    let known = Known::of(&labels, Some(&metadata));
+    let mut request = v2::Request::default();
+    let of = Series {
+        labels: &labels,
+        metadata: Some(&metadata),
+        start_ms: 0,
+        points: &[],
+        histograms: &[],
+        exemplars: &[],
+    };
+    request.series(&of);
+    let mut out = Vec::new();
+    request.finish(&mut out);
+    assert!(out.len() <= 2 + series_bound(&known));
+    let read = proto2::Request::decode(out.as_slice()).unwrap();
+    assert_eq!(read.timeseries[0].metadata.as_ref().unwrap().r#type, -1);
+}

@@ -16,6 +16,9 @@ pub struct Request {
     refs: Vec<u8>,
     /// The numbers of the series before: most of what series have in common stands at the same places.
     before: Vec<u32>,
+    /// The same for help and unit.
+    metadata_before: [u32; 2],
+    metadata: Vec<u8>,
     exemplars: Vec<u8>,
 }
 
@@ -33,8 +36,10 @@ impl Request {
             }
             put_varint(&mut self.refs, (*number).into());
         }
-        let metadata = series.metadata.map(|metadata| self.metadata(metadata));
-        let metadata = metadata.as_ref().map_or(&[][..], |(bytes, length)| &bytes[..*length]);
+        self.metadata.clear();
+        if let Some(metadata) = series.metadata {
+            self.metadata(metadata);
+        }
         self.exemplars.clear();
         if !series.exemplars.is_empty() {
             self.exemplars(series);
@@ -46,7 +51,7 @@ impl Request {
         let refs = 1 + varint_len(self.refs.len() as u64) + self.refs.len();
         let out = &mut self.series;
         out.push(0x2a);
-        put_varint(out, (refs + samples + histograms + self.exemplars.len() + metadata.len()) as u64);
+        put_varint(out, (refs + samples + histograms + self.exemplars.len() + self.metadata.len()) as u64);
         out.push(0x0a);
         put_varint(out, self.refs.len() as u64);
         out.extend_from_slice(&self.refs);
@@ -57,7 +62,7 @@ impl Request {
             put_histogram(out, 0x1a, histogram.body, start_ms(histogram.timestamp_ms));
         }
         out.extend_from_slice(&self.exemplars);
-        out.extend_from_slice(metadata);
+        out.extend_from_slice(&self.metadata);
     }
 
     /// Fills `exemplars` with the `exemplars` fields of a series.
@@ -79,23 +84,23 @@ impl Request {
         }
     }
 
-    /// The `metadata` field of a series: at most 2 + 3 * (1 + 5) bytes.
-    fn metadata(&mut self, metadata: &Metadata) -> ([u8; 20], usize) {
-        let mut body = Vec::with_capacity(18);
-        let fields = [
-            (0x08, metadata.kind as u64),
-            (0x18, self.symbols.intern(metadata.help.as_bytes()).into()),
-            (0x20, self.symbols.intern(metadata.unit.as_bytes()).into()),
-        ];
-        for (tag, value) in fields.into_iter().filter(|(_, value)| *value != 0) {
-            body.push(tag);
-            put_varint(&mut body, value);
+    /// Fills `metadata` with the field of a series.
+    fn metadata(&mut self, metadata: &Metadata) {
+        for (number, text) in self.metadata_before.iter_mut().zip([&metadata.help, &metadata.unit]) {
+            if !self.symbols.is(*number, text.as_bytes()) {
+                *number = self.symbols.intern(text.as_bytes());
+            }
         }
-        let mut field = [0; 20];
-        field[0] = 0x2a;
-        field[1] = body.len() as u8;
-        field[2..2 + body.len()].copy_from_slice(&body);
-        (field, 2 + body.len())
+        let [help, unit] = self.metadata_before.map(u64::from);
+        let fields = [(0x08, metadata.kind as u64), (0x18, help), (0x20, unit)];
+        let present = || fields.into_iter().filter(|(_, value)| *value != 0);
+        // One byte of length: three tags, and numbers of ten bytes at most.
+        let length = present().map(|(_, value)| 1 + varint_len(value)).sum::<usize>();
+        self.metadata.extend_from_slice(&[0x2a, length as u8]);
+        for (tag, value) in present() {
+            self.metadata.push(tag);
+            put_varint(&mut self.metadata, value);
+        }
     }
 
     /// Writes the request to `out` and begins the next one.
@@ -111,6 +116,7 @@ impl Request {
         out.extend_from_slice(&self.series);
         self.symbols.clear();
         self.before.clear();
+        self.metadata_before = [0; 2];
         self.series.clear();
     }
 }
