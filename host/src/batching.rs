@@ -1,12 +1,13 @@
 //! The thread between the processed queue and the finished batches.
 //!
 //! Enters: what the queue holds, when it is half full and at each push deadline. Leaves: batches, to be kept until
-//! they are delivered; what can't be part of one is counted. At a push the host's own metrics join, when they are due. Deadlines are points of a fixed grid: a late cut moves
-//! none of them.
+//! they are delivered; what can't be part of one is counted. Deadlines are points of a fixed grid: a late cut moves
+//! none of them. At a push the host's own metrics join, when they are due.
 //!
-//! Never: waits for the sender.
+//! Never: waits for the sender at a deadline, or for one that takes nothing.
 
 mod feed;
+mod grouping;
 mod own;
 
 use std::collections::HashSet;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use monitor_plugin_api::Sample;
 
 pub(crate) use self::feed::Feed;
+pub use self::grouping::Grouping;
 pub use self::own::{MAX_SERIES as OWN_SERIES, Own};
 use crate::batch::{Batcher, Limits, Pushed};
 use crate::keep::{Kept, Overflow};
@@ -49,6 +51,7 @@ pub struct Batching {
     ledger: Arc<Ledger>,
     protocol: Arc<Current>,
     batcher: Batcher,
+    grouping: Grouping,
     /// Series that have ended, until the batch with their last sample is cut.
     ended: HashSet<SeriesId>,
     /// Series whose last batch is cut, until no send that began before can mean them; and the moment of that.
@@ -84,6 +87,7 @@ impl Batching {
             ledger,
             protocol,
             batcher: Batcher::new(settings.limits),
+            grouping: Grouping::default(),
             ended: HashSet::new(),
             leaving: HashSet::new(),
             leaving_since: 0,
@@ -110,6 +114,9 @@ impl Batching {
         let mut deadline = Instant::now() + first_push;
         loop {
             let wake = self.queue.wait(deadline);
+            if wake == Wake::HalfFull {
+                self.kept.wait_for_room();
+            }
             self.turn(wake, &mut drained);
             match wake {
                 Wake::Closed => {
@@ -232,6 +239,10 @@ impl Batching {
 impl Feed for Batching {
     fn batcher(&mut self) -> &mut Batcher {
         &mut self.batcher
+    }
+
+    fn grouping(&mut self) -> &mut Grouping {
+        &mut self.grouping
     }
 
     fn ledger(&self) -> &Ledger {

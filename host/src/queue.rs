@@ -17,8 +17,8 @@ use crate::histogram::Histogram;
 use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::series::SeriesId;
 
-/// However few items they came in, the queue holds no more samples than this (24 MiB), one item aside.
-pub const MAX_SAMPLES: usize = 1 << 20;
+/// However few items they came in, the queue holds no more samples than this (3 MiB), one item aside.
+pub const MAX_SAMPLES: usize = 1 << 17;
 
 /// The histograms and exemplars in the queue take no more than this, one item aside.
 pub const MAX_BYTES: usize = 32 << 20;
