@@ -1,8 +1,8 @@
 //! The thread between the processed queue and the finished batches.
 //!
 //! Enters: what the queue holds, when it is half full and at each push deadline. Leaves: batches, to be kept until
-//! they are delivered; what can't be part of one is counted. At a push the host's own metrics join, when they are due. Deadlines are points of a fixed grid: a late cut moves
-//! none of them.
+//! they are delivered; what can't be part of one is counted. Deadlines are points of a fixed grid: a late cut moves
+//! none of them. At a push the host's own metrics join, when they are due.
 //!
 //! Never: waits for the sender.
 
