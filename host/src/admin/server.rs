@@ -1,8 +1,8 @@
 //! Enters: connections. Leaves: an answer to each, which is one GET or HEAD.
 //!
 //! Never: reads a body; holds more than [`MAX_CONNECTIONS`], each for no longer than [`CONNECTION_TIMEOUT`]; takes more
-//! than [`PER_SECOND`] a second, beyond a burst of as many. Who comes when all places are taken gets that of whoever holds his for
-//! the longest: slow clients keep nobody out.
+//! than [`PER_SECOND`] a second, beyond a burst of as many. Who comes when all places are taken gets that of whoever
+//! holds his for the longest: slow clients keep nobody out.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

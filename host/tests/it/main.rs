@@ -53,6 +53,7 @@ mod telling;
 mod unread;
 
 // What sensors give.
+mod nvml;
 mod rapl;
 
 // What an operator sees and sets.

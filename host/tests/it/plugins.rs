@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 /// All that are ever asked for, so that one build makes them.
-const PACKAGES: [&str; 3] = ["monitor-dummy", "monitor-fault", "monitor-rapl"];
+const PACKAGES: [&str; 4] = ["monitor-dummy", "monitor-fault", "monitor-nvml", "monitor-rapl"];
 
 /// The shared library of one of these packages.
 pub(crate) fn so(package: &str) -> &'static Path {
