@@ -86,6 +86,8 @@ LABEL org.opencontainers.image.title="monitor-host" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /out/ /opt/monitor/
 ENV MONITOR_IMPL_PATH=/opt/monitor/libmonitor_impl.so
+ENV ADMIN_ADDR=0.0.0.0:9464
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/monitor/monitor-host", "health"]
 # By number, so that an orchestrator can see that it is not root.
 USER 65532:65532
 STOPSIGNAL SIGTERM

@@ -112,16 +112,20 @@ pub struct Batcher {
     limits: Limits,
     known: Vec<Known>,
     slots: Vec<Slot>,
-    /// In order of arrival, each with its slot.
-    rows: Vec<(u32, Point)>,
+    /// In order of arrival.
+    points: Vec<Point>,
+    /// Whose they are: slots, each with how many of them follow each other.
+    runs: Vec<(u32, u32)>,
+    /// A slot has more than one run.
+    scattered: bool,
     /// What most batches don't hold.
     rare: Rare,
     message_len: usize,
     batch: u32,
     sequence: u64,
     // Buffers of the cut, kept for the next one.
-    offsets: Vec<u32>,
-    points: Vec<Point>,
+    offsets: Vec<usize>,
+    grouped: Vec<Point>,
     request_v2: v2::Request,
     message: Vec<u8>,
     compressed: Vec<u8>,
@@ -135,13 +139,15 @@ impl Batcher {
             limits,
             known: Vec::new(),
             slots: Vec::new(),
-            rows: Vec::new(),
+            points: Vec::new(),
+            runs: Vec::new(),
+            scattered: false,
             rare: Rare::default(),
             message_len: 0,
             batch: 1,
             sequence: 0,
             offsets: Vec::new(),
-            points: Vec::new(),
+            grouped: Vec::new(),
             request_v2: v2::Request::default(),
             message: Vec::new(),
             compressed: Vec::new(),
@@ -252,8 +258,16 @@ impl Batcher {
         let Some(slot) = self.slot(series, self.batch, cost, point.timestamp_ms, of_series) else {
             return Pushed::Full;
         };
-        self.slots[slot as usize].points += 1;
-        self.rows.push((slot, point));
+        let of_slot = &mut self.slots[slot as usize].points;
+        match self.runs.last_mut() {
+            Some((last, length)) if *last == slot => *length += 1,
+            _ => {
+                self.scattered |= *of_slot > 0;
+                self.runs.push((slot, 1));
+            }
+        }
+        *of_slot += 1;
+        self.points.push(point);
         Pushed::Taken
     }
 
@@ -281,14 +295,14 @@ impl Batcher {
         timestamp_ms: i64,
         of_series: &series::Known<'_>,
     ) -> Option<u32> {
-        let held = self.rows.len() + self.rare.histograms();
+        let held = self.points.len() + self.rare.histograms();
         let known = &mut self.known[series.index as usize];
         let is_new = known.batch != batch;
         if is_new {
             if known.batch == batch ^ OF_HISTOGRAMS {
                 return None;
             }
-            cost += encode::series_bound(of_series.labels, of_series.metadata);
+            cost += encode::series_bound(of_series);
         }
         let too_long = self.message_len + cost > self.limits.max_bytes && held > 0;
         if held >= self.limits.max_samples || too_long {
@@ -312,7 +326,7 @@ impl Batcher {
 
     /// How many samples the batch holds, histograms included.
     pub fn len(&self) -> usize {
-        self.rows.len() + self.rare.histograms()
+        self.points.len() + self.rare.histograms()
     }
 
     /// Whether the batch holds nothing.
@@ -327,7 +341,9 @@ impl Batcher {
             return (None, 0);
         }
         let (samples, time_range_ms) = (self.len() as u64, self.time_range());
-        self.group();
+        if self.scattered {
+            self.group();
+        }
         let (duplicates, starts) = self.encode(protocol, table);
         let samples = samples - duplicates;
         self.compressed.resize(snap::raw::max_compress_len(self.message.len()), 0);
@@ -347,7 +363,9 @@ impl Batcher {
             attempts: 0,
             may_be_stored: false,
         };
-        self.rows.clear();
+        self.points.clear();
+        self.runs.clear();
+        self.scattered = false;
         self.rare.clear();
         self.slots.clear();
         self.message_len = 0;
@@ -359,26 +377,36 @@ impl Batcher {
         (Some(batch), duplicates)
     }
 
+    /// The newest timestamp in the batch, if it holds anything.
+    pub fn newest_ms(&self) -> Option<i64> {
+        (!self.is_empty()).then(|| self.time_range().1)
+    }
+
     fn time_range(&self) -> (i64, i64) {
         let wider = |(oldest, newest): (i64, i64), t: i64| (oldest.min(t), newest.max(t));
         let range = self.rare.times().fold((i64::MAX, i64::MIN), wider);
-        self.rows.iter().map(|(_, point)| point.timestamp_ms).fold(range, wider)
+        self.points.iter().map(|point| point.timestamp_ms).fold(range, wider)
     }
 
-    /// Fills `points` with the rows, grouped by slot and otherwise in order of arrival.
+    /// Puts the points together by slot, those of each in order of arrival.
     fn group(&mut self) {
         let mut next = 0;
         self.offsets.clear();
         for slot in &self.slots {
             self.offsets.push(next);
-            next += slot.points;
+            next += slot.points as usize;
         }
-        self.points.resize(self.rows.len(), Point { value: 0.0, timestamp_ms: 0 });
-        for &(slot, point) in &self.rows {
+        self.grouped.clear();
+        self.grouped.resize(self.points.len(), Point { value: 0.0, timestamp_ms: 0 });
+        let mut rest = self.points.as_slice();
+        for &(slot, length) in &self.runs {
+            let (run, others) = rest.split_at(length as usize);
+            rest = others;
             let offset = &mut self.offsets[slot as usize];
-            self.points[*offset as usize] = point;
-            *offset += 1;
+            self.grouped[*offset..*offset + run.len()].copy_from_slice(run);
+            *offset += run.len();
         }
+        std::mem::swap(&mut self.points, &mut self.grouped);
     }
 
     /// Fills `message`, and returns how many duplicates were left out, and how many samples have a start timestamp that

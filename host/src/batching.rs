@@ -2,21 +2,28 @@
 //!
 //! Enters: what the queue holds, when it is half full and at each push deadline. Leaves: batches, to be kept until
 //! they are delivered; what can't be part of one is counted. Deadlines are points of a fixed grid: a late cut moves
-//! none of them.
+//! none of them. At a push the host's own metrics join, when they are due.
 //!
-//! Never: waits for the sender.
+//! Never: waits for the sender at a deadline, or for one that takes nothing.
 
 mod feed;
+mod grouping;
+mod own;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use monitor_plugin_api::Sample;
+
 pub(crate) use self::feed::Feed;
-use crate::batch::{Batcher, Limits};
+pub use self::grouping::Grouping;
+pub use self::own::{MAX_SERIES as OWN_SERIES, Own};
+use crate::batch::{Batcher, Limits, Pushed};
 use crate::keep::{Kept, Overflow};
-use crate::ledger::{Ledger, Place, Reason};
+use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::log::Limit;
+use crate::metrics::facts::Cuts;
 use crate::negotiate::Current;
 use crate::queue::{Drained, ProcessedQueue, Wake};
 use crate::series::{SeriesId, SeriesTable, View};
@@ -44,12 +51,17 @@ pub struct Batching {
     ledger: Arc<Ledger>,
     protocol: Arc<Current>,
     batcher: Batcher,
+    grouping: Grouping,
     /// Series that have ended, until the batch with their last sample is cut.
     ended: HashSet<SeriesId>,
     /// Series whose last batch is cut, until no send that began before can mean them; and the moment of that.
     leaving: HashSet<SeriesId>,
     leaving_since: u64,
     next_sweep: Option<Instant>,
+    own: Option<Own>,
+    /// The batch that is being filled holds samples of ours.
+    holds_own: bool,
+    cuts: Arc<Cuts>,
     overflow_limit: Limit,
     /// Dropped, and not told yet.
     untold: Overflow,
@@ -75,14 +87,24 @@ impl Batching {
             ledger,
             protocol,
             batcher: Batcher::new(settings.limits),
+            grouping: Grouping::default(),
             ended: HashSet::new(),
             leaving: HashSet::new(),
             leaving_since: 0,
             next_sweep: settings.series_idle.map(|idle| Instant::now() + idle),
+            own: None,
+            holds_own: false,
+            cuts: Arc::default(),
             overflow_limit,
             untold: Overflow::default(),
             drop_limit,
         }
+    }
+
+    /// Notes what it does in `cuts`, and sends the host's own metrics too, if there are any.
+    pub fn told(mut self, cuts: Arc<Cuts>, own: Option<Own>) -> Self {
+        (self.cuts, self.own) = (cuts, own);
+        self
     }
 
     /// Runs until the queue is closed and empty; the last batch is cut then. The first deadline comes after
@@ -92,6 +114,9 @@ impl Batching {
         let mut deadline = Instant::now() + first_push;
         loop {
             let wake = self.queue.wait(deadline);
+            if wake == Wake::HalfFull {
+                self.kept.wait_for_room();
+            }
             self.turn(wake, &mut drained);
             match wake {
                 Wake::Closed => {
@@ -105,7 +130,9 @@ impl Batching {
                         true => self.settings.spool_interval,
                         false => self.settings.push_interval,
                     };
-                    deadline = next_deadline(deadline, interval, Instant::now());
+                    let next = next_deadline(deadline, interval, Instant::now());
+                    self.cuts.missed(passed_over(deadline, next, interval));
+                    deadline = next;
                 }
                 Wake::HalfFull => {}
             }
@@ -129,12 +156,42 @@ impl Batching {
             self.sweep();
         }
         if wake != Wake::HalfFull {
+            // They look at the table too: before it is locked for the cut.
+            let own = self.own.as_mut().and_then(|own| own.due(wake == Wake::Closed, Instant::now()));
+            self.put_own(&own.unwrap_or_default(), &table.view());
             self.cut(&table.view());
         }
         // No sample of theirs needs their labels any more, but for those that are on their way.
         if self.batcher.is_empty() && self.leaving.is_empty() && !self.ended.is_empty() {
             self.leaving.extend(self.ended.drain());
             self.leaving_since = table.moment();
+        }
+    }
+
+    /// Puts samples of the host's own metrics into the batch.
+    fn put_own(&mut self, samples: &[Sample], view: &View<'_>) {
+        if samples.is_empty() {
+            return;
+        }
+        self.note_newest(self.batcher.newest_ms());
+        self.holds_own = true;
+        for sample in samples {
+            let mut pushed = self.batcher.push(sample, view);
+            if pushed == Pushed::Full {
+                self.cut(view);
+                self.holds_own = true;
+                pushed = self.batcher.push(sample, view);
+            }
+            match pushed {
+                Pushed::Dropped(reason) => self.ledger.collect_dropped(Origin::Own, reason, 1),
+                Pushed::Taken | Pushed::Full => self.ledger.collect(Origin::Own, Place::Batched, 1),
+            }
+        }
+    }
+
+    fn note_newest(&self, newest_ms: Option<i64>) {
+        if let Some(newest_ms) = newest_ms.filter(|_| !self.holds_own) {
+            self.cuts.saw(newest_ms);
         }
     }
 
@@ -159,6 +216,9 @@ impl Batching {
         }
         let now = Instant::now();
         let crowded = self.table.was_crowded();
+        if let Some(own) = &self.own {
+            own.touch(&self.table.view());
+        }
         // One sweep at most: a second one would find every series idle.
         let idle = if let (Some(due), Some(every)) = (&mut self.next_sweep, self.settings.series_idle)
             && now >= *due
@@ -179,6 +239,10 @@ impl Batching {
 impl Feed for Batching {
     fn batcher(&mut self) -> &mut Batcher {
         &mut self.batcher
+    }
+
+    fn grouping(&mut self) -> &mut Grouping {
+        &mut self.grouping
     }
 
     fn ledger(&self) -> &Ledger {
@@ -208,6 +272,8 @@ impl Feed for Batching {
         let (batch, duplicates) = self.batcher.cut(self.protocol.get(), view);
         self.ledger.discard(Place::Batched, Reason::Duplicate, duplicates);
         let Some(batch) = batch else { return };
+        self.note_newest(Some(batch.time_range_ms.1));
+        self.holds_own = false;
         self.untold.add(self.kept.push(batch));
         if self.untold.batches > 0 && self.overflow_limit.allow(Instant::now()).is_some() {
             self.tell_overflow();
@@ -221,6 +287,12 @@ fn next_deadline(deadline: Instant, interval: Duration, now: Instant) -> Instant
     // An interval is at least a millisecond, so the count of those missed fits.
     let missed = (late.as_nanos() / interval.as_nanos().max(1)) as u32;
     deadline + interval * (missed + 1)
+}
+
+/// How many points of the grid lie between these two.
+fn passed_over(deadline: Instant, next: Instant, interval: Duration) -> u64 {
+    let points = next.saturating_duration_since(deadline).as_nanos() / interval.as_nanos().max(1);
+    u64::try_from(points).unwrap_or(u64::MAX).saturating_sub(1)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, Command};
 
+use crate::admin::health;
 use crate::config::{self, vars};
 use crate::plugin::process::worker;
 
@@ -15,6 +16,8 @@ pub enum Action {
     Run(ArgMatches),
     /// Look at a plugin: `check`, with the arguments for [`crate::check::options`].
     Check(ArgMatches),
+    /// Ask a run how it is: `health`, with the arguments for [`health::options`].
+    Health(ArgMatches),
     /// Receive and show: `receive`, with that subcommand's own arguments.
     Receive(ArgMatches),
     /// Be the process of a plugin: what `run` starts, and nobody else.
@@ -29,6 +32,7 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     let mut matches = command().try_get_matches_from(args)?;
     Ok(match matches.remove_subcommand() {
         Some((name, flags)) if name == "check" => Action::Check(flags),
+        Some((name, flags)) if name == "health" => Action::Health(flags),
         Some((name, flags)) if name == "receive" => Action::Receive(flags),
         Some((name, arguments)) if name == worker::NAME => Action::PluginWorker(arguments),
         Some((name, _)) if name == "version" => Action::Version,
@@ -55,6 +59,7 @@ pub fn command() -> Command {
                 .args(config::flags(vars::TABLE)),
         )
         .subcommand(crate::check::command())
+        .subcommand(health::command())
         .subcommand(crate::receive::command())
         .subcommand(worker::command())
         .subcommand(Command::new("version").about("Print the version"))

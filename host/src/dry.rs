@@ -11,18 +11,23 @@
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
+use std::time::Instant;
+
+use monitor_plugin_api::now_ms;
 
 use crate::batch::Batch;
 use crate::keep::{Kept, Taken};
 use crate::ledger::{Ledger, Place, Reason};
 use crate::receive::decode::{DecodeError, Protocol, decode};
 use crate::receive::lines::Text;
+use crate::send::books::Pushes;
 
 /// Prints what is kept; see [`Printer::run`].
 #[derive(Debug)]
 pub struct Printer<W: Write> {
     kept: Arc<Kept>,
     ledger: Arc<Ledger>,
+    pushes: Arc<Pushes>,
     out: BufWriter<W>,
 }
 
@@ -36,8 +41,8 @@ enum Failed {
 
 impl<W: Write> Printer<W> {
     /// A printer to `out`, which gets each batch at once.
-    pub fn new(kept: Arc<Kept>, ledger: Arc<Ledger>, out: W) -> Self {
-        Printer { kept, ledger, out: BufWriter::new(out) }
+    pub fn new(kept: Arc<Kept>, ledger: Arc<Ledger>, pushes: Arc<Pushes>, out: W) -> Self {
+        Printer { kept, ledger, pushes, out: BufWriter::new(out) }
     }
 
     /// Prints until nothing is kept any more and nothing will come. Calls `ended` once when `out` takes nothing any more,
@@ -52,7 +57,10 @@ impl<W: Write> Printer<W> {
                 Err(io::Error::from(io::ErrorKind::BrokenPipe).into())
             };
             match &printed {
-                Ok(()) => self.ledger.deliver(Place::InFlight, batch.samples),
+                Ok(()) => {
+                    self.ledger.deliver(Place::InFlight, batch.samples);
+                    self.pushes.delivered(Instant::now(), now_ms());
+                }
                 Err(Failed::Output(error)) => {
                     self.ledger.discard(Place::InFlight, Reason::Shutdown, batch.samples);
                     if let Some(tell) = ended.take() {
@@ -144,7 +152,7 @@ mod tests {
         }
         kept.close();
         let (pipe, mut told) = (Pipe(Arc::new(Mutex::new((String::new(), takes)))), 0);
-        Printer::new(kept, Arc::clone(&ledger), pipe.clone()).run(|_| told += 1);
+        Printer::new(kept, Arc::clone(&ledger), Arc::default(), pipe.clone()).run(|_| told += 1);
         let text = pipe.0.lock().unwrap().0.clone();
         (text, told, ledger)
     }

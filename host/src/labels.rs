@@ -132,13 +132,16 @@ impl LabelSet {
 }
 
 /// The pairs within canonical label bytes, in their order.
-pub fn pairs(mut encoded: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+pub fn pairs(encoded: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    byte_pairs(encoded).map_while(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)))
+}
+
+/// As [`pairs`], for those who need no text.
+pub fn byte_pairs(mut encoded: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     // Only bytes that `LabelSet::encode` made come here; anything else ends the iteration.
     std::iter::from_fn(move || {
         let mut label = take_field(&mut encoded)?;
-        let name = take_field(&mut label)?;
-        let value = take_field(&mut label)?;
-        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+        Some((take_field(&mut label)?, take_field(&mut label)?))
     })
 }
 

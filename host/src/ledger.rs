@@ -41,6 +41,8 @@ counted_enum! {
         Recovered = "recovered",
         /// A stale marker of ours, which ends a series.
         Marker = "marker",
+        /// The host's own metrics.
+        Own = "self",
     }
 }
 

@@ -32,9 +32,11 @@ pub mod spool;
 // What all of them may use.
 pub mod labels;
 pub mod ledger;
+pub mod metrics;
 pub mod sample;
 
 // What surrounds them.
+pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use monitor_host::admin::health;
 use monitor_host::cli::{self, Action};
 use monitor_host::config::{self, Config, Mistakes, environment};
 use monitor_host::plugin::process::worker;
@@ -28,6 +29,14 @@ fn main() -> ExitCode {
                 status
             }
             Err(mistakes) => refuse(&mistakes),
+        },
+        Action::Health(flags) => match health::options(&flags, environment) {
+            Ok(options) => health::run(&options),
+            // Docker knows no other status of a health check.
+            Err(mistakes) => {
+                eprintln!("{mistakes}");
+                ExitCode::FAILURE
+            }
         },
         Action::PluginWorker(arguments) => worker::run(&arguments),
         Action::Version => {

@@ -6,29 +6,36 @@
 //! ```
 //!
 //! One direction, by value, one thread a stage. No stage knows its neighbours' insides; what they share is the ledger.
+//! Beside the path stands who looks at it: the host's own metrics, and the admin page.
 //! Ending it goes the same way: each stage is finished before the next one is told that nothing will come.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender as Events, unbounded};
+use monitor_plugin_api::now_ms;
 use tokio::sync::watch;
 
 use crate::access::{self, Access};
+use crate::admin::{Admin, ready};
 use crate::batch::Limits;
-use crate::batching::{Batching, Settings};
+use crate::batching::{Batching, OWN_SERIES, Own, Settings};
 use crate::config::Config;
 use crate::dry::Printer;
 use crate::intake::Intake;
 use crate::keep::{Bounds, Disk, Kept};
 use crate::labels::Rules;
 use crate::ledger::{Ledger, Place, Reason};
+use crate::metrics::Observer;
+use crate::metrics::facts::{About, Connections, Cuts};
 use crate::negotiate::{Current, Negotiation};
 pub use crate::plugin::Ended;
 use crate::plugin::{HostSettings, LoadError, Source, WORKERS, Worker, WorkerError};
 use crate::queue::{Drained, ProcessedQueue};
+use crate::send::books::Pushes;
 use crate::send::{Sender, SetupError, Target};
 use crate::series::SeriesTable;
 use crate::spool::{self, SpoolError};
@@ -83,6 +90,9 @@ pub struct Pipeline {
     kept: Arc<Kept>,
     sender: Option<JoinHandle<()>>,
     finish_by: watch::Sender<Option<Instant>>,
+    observer: Arc<Observer>,
+    /// Served until the run is over.
+    _admin: Option<Admin>,
 }
 
 impl Pipeline {
@@ -94,8 +104,17 @@ impl Pipeline {
     pub fn start(config: &Config, source: Source, asked: &Receiver<i32>) -> Result<Self, StartError> {
         // A dry run pushes nothing: it needs no way in, and no spool of earlier runs is its to empty.
         let access = if config.dry_run { None } else { Some(Access::new(config)?) };
+        // The admin page, which shows that the run is alive while its plugin is still being made.
+        let began_ms = now_ms();
+        let connections = Arc::new(Connections::default());
+        let max_age = config.ready_max_age.unwrap_or_else(|| ready::default_max_age(config.push_interval));
+        let shows_metrics = config.self_metrics.are_shown();
+        let admin = config.admin_addr.and_then(|at| Admin::start(at, max_age, shows_metrics, Arc::clone(&connections)));
+
         let ledger = Arc::new(Ledger::default());
-        let table = Arc::new(SeriesTable::new(config.max_series.get()));
+        // The host's own series take no plugin's place.
+        let own_series = if config.self_metrics.are_pushed() { OWN_SERIES } else { 0 };
+        let table = Arc::new(SeriesTable::new(config.max_series.get() + own_series));
 
         // get_power ─▶ raw queue ─▶ process_data: within the plugin, which knows only the intake; here or in a process
         let processed = Arc::new(ProcessedQueue::new(config.proc_queue_size.get(), Arc::clone(&ledger)));
@@ -118,7 +137,9 @@ impl Pipeline {
             grace: config.push_interval,
             patience: config.shutdown_timeout / 2,
         };
-        let plugin = Supervisor::start(source, intake, settings, asked)??.ok_or(StartError::AskedToStop)?;
+        let about = About::new(&source.manifest, source.is_isolated());
+        let plugin =
+            Supervisor::start(source, Arc::clone(&intake), settings, asked)??.ok_or(StartError::AskedToStop)?;
 
         // processed queue ─▶ batches ─▶ kept
         let bounds = Bounds { max_batches: config.max_retry_batches, max_bytes: config.max_retry_bytes };
@@ -132,6 +153,26 @@ impl Pipeline {
             allow_out_of_order: config.allow_out_of_order,
         };
         let protocol = Arc::new(Current::new(Negotiation::new(config.remote_write_protocol).current()));
+        let (pushes, cuts) = (Arc::new(Pushes::default()), Arc::new(Cuts::default()));
+        let observer = Arc::new(Observer {
+            about,
+            ledger: Arc::clone(&ledger),
+            plugin: plugin.status(),
+            processed: Arc::clone(&processed),
+            table: Arc::clone(&table),
+            cuts: Arc::clone(&cuts),
+            last_look: Mutex::new(kept.look_now()),
+            kept: Arc::clone(&kept),
+            pushes: Arc::clone(&pushes),
+            protocol: Arc::clone(&protocol),
+            admin: connections,
+            began_ms,
+            is_ending: false.into(),
+        });
+        let own = config.self_metrics.are_pushed().then(|| {
+            let job = if config.job.is_empty() { &observer.about.name } else { &config.job };
+            Own::new(Arc::clone(&observer), &intake, job, &config.instance)
+        });
         let settings = Settings { limits, push_interval, spool_interval, series_idle: config.series_idle };
         let batching = Batching::new(
             settings,
@@ -141,6 +182,7 @@ impl Pipeline {
             Arc::clone(&ledger),
             Arc::clone(&protocol),
         );
+        let batching = batching.told(cuts, own);
 
         // kept ─▶ receiver, or standard output
         let (finish_by, time_is_up) = watch::channel(None);
@@ -156,11 +198,11 @@ impl Pipeline {
                     retry_on: config.retry_on_http.clone(),
                     max_age: config.max_sample_age,
                 };
-                let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), protocol, time_is_up)?;
+                let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), pushes, protocol, time_is_up)?;
                 start_stage("sender", events.clone(), || sender.run())?
             }
             None => {
-                let printer = Printer::new(Arc::clone(&kept), Arc::clone(&ledger), std::io::stdout());
+                let printer = Printer::new(Arc::clone(&kept), Arc::clone(&ledger), pushes, std::io::stdout());
                 let tell = events.clone();
                 start_stage("printer", events.clone(), move || printer.run(|error| tell_output_ended(error, &tell)))?
             }
@@ -170,7 +212,8 @@ impl Pipeline {
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         kept.begin();
         plugin.run(events);
-        Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by })
+        admin.iter().for_each(|admin| admin.watch(Arc::clone(&observer)));
+        Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by, observer, _admin: admin })
     }
 
     /// Whether batches wait on disk.
@@ -186,6 +229,7 @@ impl Pipeline {
     /// Ends everything by `deadline`, stage after stage, and delivers what can be delivered until then. `ended` are
     /// the threads that have ended already: without any, this is an ordinary end, which ends no series.
     pub fn finish(mut self, mut ended: Vec<Ended>, deadline: Instant) -> Finished {
+        self.observer.is_ending.store(true, Relaxed);
         let _ = self.finish_by.send(Some(deadline));
         self.kept.finish_by(deadline);
         // The workers get half of the time, so that there is some left to deliver what they gave.

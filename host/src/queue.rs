@@ -17,8 +17,8 @@ use crate::histogram::Histogram;
 use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::series::SeriesId;
 
-/// However few items they came in, the queue holds no more samples than this (24 MiB), one item aside.
-pub const MAX_SAMPLES: usize = 1 << 20;
+/// However few items they came in, the queue holds no more samples than this (3 MiB), one item aside.
+pub const MAX_SAMPLES: usize = 1 << 17;
 
 /// The histograms and exemplars in the queue take no more than this, one item aside.
 pub const MAX_BYTES: usize = 32 << 20;
@@ -86,6 +86,15 @@ impl Drained {
         self.samples.clear();
         self.asides.clear();
     }
+}
+
+/// How full the queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Items that wait.
+    pub items: usize,
+    /// Items that may wait.
+    pub capacity: usize,
 }
 
 /// Why nothing was taken.
@@ -283,6 +292,11 @@ impl ProcessedQueue {
     /// Whether no sample waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How full it is.
+    pub fn depth(&self) -> Depth {
+        Depth { items: self.lock().items, capacity: self.capacity }
     }
 
     fn has_room(&self, state: &State, samples: usize, bytes: usize) -> bool {

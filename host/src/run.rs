@@ -14,7 +14,7 @@ use signal_hook::consts::signal::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{self, Config, PluginPath, plugin_path};
-use crate::ledger::Snapshot;
+use crate::ledger::{Origin, Snapshot};
 use crate::pipeline::{Finished, Pipeline, READER, StartError};
 use crate::plugin::process::Spawner;
 use crate::plugin::{Ended, Isolation, LoadError, PROCESS, Source, Worker, WorkerError};
@@ -212,10 +212,12 @@ fn tell(books: &Snapshot, Books { raw, restarts, stalls }: Books) {
     if restarts + stalls > 0 {
         tracing::warn!(restarts, stalls, "the plugin did not run through");
     }
+    let own = books.collected.iter().find(|(origin, _)| *origin == Origin::Own).map_or(0, |(_, samples)| *samples);
     // Few plugins have any.
     let exemplars = Some(&books.exemplars).filter(|exemplars| exemplars.collected > 0);
     tracing::info!(
         collected = books.collected(),
+        collected_self = Some(own).filter(|&samples| samples > 0),
         delivered = books.delivered,
         pending = books.pending(),
         dropped = books.dropped(),

@@ -17,6 +17,7 @@ use hashbrown::HashTable;
 
 pub use self::naming::Naming;
 use self::naming::Namings;
+use crate::labels;
 
 /// A series as samples carry it: a place in the table, and which of its successive tenants is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +61,8 @@ struct Entry {
     start_ms: i64,
     handles: AtomicU32,
     generation: u32,
+    /// How many pairs the labels are: each batch asks.
+    pairs: u16,
     /// Whether anything was heard of it since the last sweep.
     used: AtomicBool,
 }
@@ -213,6 +216,11 @@ impl SeriesTable {
         self.read().by_labels.len()
     }
 
+    /// How many series there may be.
+    pub fn max_len(&self) -> usize {
+        self.max_series
+    }
+
     /// Whether there is no series yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -274,6 +282,7 @@ impl Inner {
                 start_ms: 0,
                 handles: AtomicU32::new(0),
                 generation: 0,
+                pairs: 0,
                 used: AtomicBool::new(true),
             };
             self.entries.push(entry);
@@ -282,6 +291,8 @@ impl Inner {
         });
         let entry = &mut self.entries[index as usize];
         entry.labels = labels.into();
+        // MAX_LABELS at most.
+        entry.pairs = labels::byte_pairs(labels).count() as u16;
         entry.touch();
         let generation = entry.generation;
         let (entries, hasher) = (&self.entries, &self.hasher);
@@ -301,6 +312,11 @@ impl View<'_> {
         self.get(id).map(|known| known.labels)
     }
 
+    /// How many places the table has, with or without a tenant.
+    pub fn places(&self) -> usize {
+        self.0.entries.len()
+    }
+
     /// A sample of the series was seen: it is alive.
     pub fn touch(&self, id: SeriesId) {
         if let Some(entry) = self.0.entries.get(id.index as usize) {
@@ -318,7 +334,12 @@ impl View<'_> {
     /// All that is known of a series, or `None` if it has ended or never was.
     pub fn get(&self, id: SeriesId) -> Option<Known<'_>> {
         let entry = self.0.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?;
-        Some(Known { labels: &entry.labels, metadata: entry.metadata.as_deref(), start_ms: entry.start_ms })
+        Some(Known {
+            labels: &entry.labels,
+            pairs: entry.pairs,
+            metadata: entry.metadata.as_deref(),
+            start_ms: entry.start_ms,
+        })
     }
 }
 
@@ -327,10 +348,21 @@ impl View<'_> {
 pub struct Known<'a> {
     /// Its canonical labels.
     pub labels: &'a [u8],
+    /// How many pairs they are.
+    pub pairs: u16,
     /// What its plugin declared, if anything.
     pub metadata: Option<&'a Metadata>,
     /// When its counter was last zero, in milliseconds since the Unix epoch; 0 is not known.
     pub start_ms: i64,
+}
+
+#[cfg(test)]
+impl<'a> Known<'a> {
+    /// A series that is in no table.
+    pub(crate) fn of(labels: &'a [u8], metadata: Option<&'a Metadata>) -> Self {
+        let pairs = labels::byte_pairs(labels).count() as u16;
+        Known { labels, pairs, metadata, start_ms: 0 }
+    }
 }
 
 #[cfg(test)]

@@ -119,7 +119,12 @@ impl SeriesSpec {
 
 /// A registered series. Clones are the same series; it ends when the last one is dropped.
 #[derive(Clone)]
-pub struct Series(Arc<Handle>);
+pub struct Series {
+    /// Beside the handle too: a sample needs no look into another place.
+    number: u64,
+    /// Only to be dropped.
+    _handle: Arc<Handle>,
+}
 
 struct Handle {
     number: u64,
@@ -128,12 +133,12 @@ struct Handle {
 
 impl Series {
     pub(crate) fn new(number: u64, host: Arc<HostBox>) -> Self {
-        Series(Arc::new(Handle { number, host }))
+        Series { number, _handle: Arc::new(Handle { number, host }) }
     }
 
     /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
     pub fn sample(&self, value: f64, timestamp_ms: i64) -> Sample {
-        Sample { series: self.0.number, value, timestamp_ms }
+        Sample { series: self.number, value, timestamp_ms }
     }
 
     /// Says that the series has no value from `timestamp_ms` on, until its next sample: a stale marker at that very moment.
@@ -145,19 +150,19 @@ impl Series {
 
     /// The histogram as it stands, as this series has it at `timestamp_ms` (milliseconds since the Unix epoch).
     pub fn histogram<C: Count>(&self, histogram: &Histogram<C>, timestamp_ms: i64) -> HistogramSample {
-        histogram.sample(self.0.number, timestamp_ms)
+        histogram.sample(self.number, timestamp_ms)
     }
 
     /// One observation that this series has counted, made at `timestamp_ms` (milliseconds since the Unix epoch): an
     /// example to look at, such as a request by its trace.
     pub fn exemplar(&self, value: f64, timestamp_ms: i64) -> Exemplar {
-        Exemplar { series: self.0.number, labels: Vec::new(), value, timestamp_ms }
+        Exemplar { series: self.number, labels: Vec::new(), value, timestamp_ms }
     }
 }
 
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Series").field(&self.0.number).finish()
+        f.debug_tuple("Series").field(&self.number).finish()
     }
 }
 

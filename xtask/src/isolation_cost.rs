@@ -7,16 +7,15 @@
 //! Never: leaves a process running; judges.
 
 use std::env;
-use std::fs;
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use crate::measure::{Ended, Process, children, process};
 
 const MODES: [&str; 2] = ["off", "process"];
 
@@ -89,13 +88,6 @@ struct Cost {
     of: Vec<Process>,
 }
 
-struct Process {
-    /// Of its threads, from the start until it is asked to stop.
-    cpu_s: f64,
-    peak_kib: f64,
-    share_kib: f64,
-}
-
 impl Cost {
     fn cpu_s(&self) -> Vec<f64> {
         self.of.iter().map(|one| one.cpu_s / self.samples as f64 * 1e6).collect()
@@ -130,7 +122,7 @@ fn load(folder: &Path, mode: &str, form: &str, rate: u64, time: Duration) -> Res
     if of.len() != expected {
         return Err(Error::other(format!("{} processes with PLUGIN_ISOLATION={mode}", of.len())));
     }
-    let of = of.into_iter().map(measure).collect::<Result<_>>()?;
+    let of = of.into_iter().map(process).collect::<Result<_>>()?;
     host.stop()?;
     let ledger = log.join().ok().flatten().unwrap_or_default();
     let number = |name: &str| {
@@ -163,39 +155,9 @@ fn host(folder: &Path, mode: &str, url: &str) -> Command {
     let mut command = Command::new(folder.join("monitor-host"));
     command.env_clear().env("MONITOR_IMPL_PATH", folder.join("libmonitor_dummy.so")).env("PLUGIN_ISOLATION", mode);
     command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", "1.0").env("LOG_FORMAT", "json");
+    // Nothing but the path is to be measured.
+    command.env("ADMIN_ADDR", "off").env("SELF_METRICS", "off");
     command
-}
-
-/// What /proc knows of a process.
-fn measure(pid: u32) -> Result<Process> {
-    let odd = |what: &str| Error::other(format!("/proc/{pid}/{what} is not as expected"));
-    let mut cpu_ns = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // utime and stime in `stat` count hundredths of a second: too coarse for what this is about.
-        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let first = schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
-        cpu_ns += first.ok_or_else(|| odd("task/*/schedstat"))?;
-    }
-    let kib = |file: &str, name: &str| {
-        let lines = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
-        let line = lines.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
-        line.ok_or_else(|| odd(file))
-    };
-    Ok(Process {
-        cpu_s: cpu_ns as f64 / 1e9,
-        peak_kib: kib("status", "VmHWM:")?,
-        share_kib: kib("smaps_rollup", "Pss:")?,
-    })
-}
-
-/// The processes that this one has started.
-fn children(parent: u32) -> Result<Vec<u32>> {
-    let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_child = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-    };
-    Ok(pids.filter(|pid| is_child(pid) == Some(parent)).collect())
 }
 
 /// Builds the host and the dummy plugin as they are shipped; returns their folder.
@@ -248,24 +210,5 @@ fn answer(stream: &TcpStream, arrived: &Sender<Instant>) -> Result<()> {
         // Nobody may wait for it any more.
         let _ = arrived.send(Instant::now());
         writer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
-    }
-}
-
-/// A child that is asked to end, and awaited, when this is dropped.
-struct Ended(Child);
-
-impl Ended {
-    fn stop(&mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
-        let status = self.0.wait()?;
-        if status.success() { Ok(()) } else { Err(Error::other(format!("the host ended with {status}"))) }
-    }
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        if let Ok(None) = self.0.try_wait() {
-            let _ = self.stop();
-        }
     }
 }

@@ -3,9 +3,11 @@
 //! `cargo demo` builds the host and the dummy plugin and shows samples arriving. `cargo xtask long` runs the tests
 //! that take too long for every change. `cargo xtask isolation-cost` measures. `cargo xtask` lists the chores.
 
+mod bench;
 mod demo;
 mod isolation_cost;
 mod long;
+mod measure;
 
 use std::process::ExitCode;
 
@@ -13,12 +15,17 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let chore = arguments.next();
     let done = match chore.as_deref() {
+        Some("bench") => bench::run(&arguments.collect::<Vec<_>>()),
+        // Its own parts, in a release build.
+        Some("bench-run") => bench::measure(&arguments.collect::<Vec<_>>()),
+        Some("bench-floor") => bench::floor::run().map(|()| ExitCode::SUCCESS),
         Some("demo") => demo::run(),
         Some("isolation-cost") => isolation_cost::run(),
         Some("long") => long::run(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!(
-                "chores:\n  demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
+                "chores:\n  bench [LOAD...] [--vs COMMAND]    measure the whole process under load, beside a floor (docs/performance.md)\n  \
+                 demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
                  isolation-cost    measure what PLUGIN_ISOLATION=process costs, for COST_SECONDS (30) each load\n  \
                  long [PART...]    run the tests that take too long for every change, or some of them (docs/long.md)"
             );

@@ -8,6 +8,7 @@
 
 use monitor_plugin_api::Sample;
 
+use super::grouping::Grouping;
 use crate::batch::{Batcher, Pushed};
 use crate::histogram::Histogram;
 use crate::ledger::{Ledger, Origin, Place, Reason};
@@ -18,12 +19,14 @@ use crate::series::{SeriesId, View};
 pub(crate) trait Feed {
     fn batcher(&mut self) -> &mut Batcher;
 
+    fn grouping(&mut self) -> &mut Grouping;
+
     fn ledger(&self) -> &Ledger;
 
     /// The batcher is full, and to be empty after this.
     fn cut(&mut self, view: &View<'_>);
 
-    /// A sample is in the batch, and the ledger knows it.
+    /// A sample is in the batch.
     fn batched(&mut self, _series: SeriesId, _timestamp_ms: i64) {}
 
     /// A sample can't be in any batch, and the ledger knows it.
@@ -32,12 +35,16 @@ pub(crate) trait Feed {
     /// A series is to be forgotten once its last batch is cut. `is_marked`: a stale marker says so to the receiver.
     fn ended(&mut self, series: SeriesId, is_marked: bool);
 
-    /// All that was sent, in the order in which it came.
+    /// All that was sent: by series, and of each series in the order in which it came.
     fn take(&mut self, drained: &mut Drained, view: &View<'_>) {
         let Drained { samples, asides } = drained;
         let mut taken = 0;
         for (before, aside) in asides.drain(..) {
-            samples[taken..before].iter().for_each(|sample| self.put(sample, view));
+            // The last one may be an exemplar's, and stays before it.
+            if let Some((last, others)) = samples[taken..before].split_last() {
+                self.put_all(others, view);
+                self.put_all(std::slice::from_ref(last), view);
+            }
             taken = before;
             match aside {
                 Aside::Histogram(histogram) => self.put_histogram(histogram, view),
@@ -49,16 +56,29 @@ pub(crate) trait Feed {
                 Aside::End(series) => self.end(series, view),
             }
         }
-        samples[taken..].iter().for_each(|sample| self.put(sample, view));
+        self.put_all(&samples[taken..], view);
     }
 
-    fn put(&mut self, sample: &Sample, view: &View<'_>) {
+    fn put_all(&mut self, samples: &[Sample], view: &View<'_>) {
+        let mut grouping = std::mem::take(self.grouping());
+        grouping.look_through(samples, view.places());
+        let mut taken = 0;
+        for i in grouping.way() {
+            self.put(&samples[i], &mut taken, view);
+        }
+        *self.grouping() = grouping;
+        self.book(taken);
+    }
+
+    /// Counts in `taken` what is in the batch and not in the books yet.
+    fn put(&mut self, sample: &Sample, taken: &mut u64, view: &View<'_>) {
         let mut pushed = self.batcher().push(sample, view);
         if pushed == Pushed::Full {
+            self.book(std::mem::take(taken));
             self.cut(view);
             pushed = self.batcher().push(sample, view);
         }
-        self.book(pushed, SeriesId::from_number(sample.series()), sample.timestamp_ms, view);
+        self.note(pushed, SeriesId::from_number(sample.series()), sample.timestamp_ms, taken, view);
     }
 
     fn put_histogram(&mut self, histogram: Histogram, view: &View<'_>) {
@@ -67,21 +87,28 @@ pub(crate) trait Feed {
             self.cut(view);
             self.batcher().push_histogram(histogram, view)
         });
+        let mut taken = 0;
         // An empty batch takes whatever comes.
-        self.book(pushed.unwrap_or(Pushed::Full), series, timestamp_ms, view);
+        self.note(pushed.unwrap_or(Pushed::Full), series, timestamp_ms, &mut taken, view);
+        self.book(taken);
     }
 
-    fn book(&mut self, pushed: Pushed, series: SeriesId, timestamp_ms: i64, view: &View<'_>) {
+    fn note(&mut self, pushed: Pushed, series: SeriesId, timestamp_ms: i64, taken: &mut u64, view: &View<'_>) {
         match pushed {
             Pushed::Dropped(reason) => {
                 self.ledger().discard(Place::Queued, reason, 1);
                 self.dropped(reason, series, timestamp_ms, view);
             }
             Pushed::Taken | Pushed::Full => {
-                self.ledger().transfer(Place::Queued, Place::Batched, 1);
+                *taken += 1;
                 self.batched(series, timestamp_ms);
             }
         }
+    }
+
+    /// So many samples are in the batch now.
+    fn book(&self, taken: u64) {
+        self.ledger().transfer(Place::Queued, Place::Batched, taken);
     }
 
     /// Marks the end of a series, where it has a beginning.

@@ -14,7 +14,7 @@ use monitor_proto::STALE_NAN;
 
 use super::facts::{OfSeries, Seen};
 use crate::batch::{Batcher, Limits};
-use crate::batching::Feed;
+use crate::batching::{Feed, Grouping};
 use crate::encode::Protocol;
 use crate::labels;
 use crate::ledger::{Ledger, Place, Reason};
@@ -41,6 +41,7 @@ pub(super) struct Tap {
     table: Arc<SeriesTable>,
     ledger: Arc<Ledger>,
     batcher: Batcher,
+    grouping: Grouping,
     /// Series that have ended, until the batch with their last sample is cut.
     ended: HashSet<SeriesId>,
     /// By place in the table, each with the generation that it is about.
@@ -67,6 +68,7 @@ impl Tap {
             table,
             ledger,
             batcher: Batcher::new(limits),
+            grouping: Grouping::default(),
             ended: HashSet::new(),
             of_series: Vec::new(),
             has_new: false,
@@ -172,6 +174,10 @@ impl Tap {
 impl Feed for Tap {
     fn batcher(&mut self) -> &mut Batcher {
         &mut self.batcher
+    }
+
+    fn grouping(&mut self) -> &mut Grouping {
+        &mut self.grouping
     }
 
     fn ledger(&self) -> &Ledger {
@@ -305,7 +311,7 @@ mod tests {
             for i in 0..=2 - tenant {
                 fed.ledger.collect(Origin::Plugin, Place::Queued, 1);
                 let sample = Sample::from_parts(id.to_number(), 1.0, NOW + i);
-                tap.put(&sample, &fed.table.view());
+                tap.put_all(&[sample], &fed.table.view());
             }
             assert!(fed.table.release(id));
             tap.end(id, &fed.table.view());

@@ -1,6 +1,7 @@
 //! The kinds of values: trimmed, non-empty text enters, a typed value within its bounds leaves, or what is wrong with it.
 //! Never sees where a text came from, and never repeats it: it may be a secret.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -257,6 +258,30 @@ impl Kind for HttpUrl {
 
     fn parse(&self, text: &str) -> Result<TargetUrl, &'static str> {
         TargetUrl::parse(text)
+    }
+}
+
+/// Where to listen, or `off`.
+pub(crate) struct Listen;
+
+impl Accepts for Listen {
+    fn accepts(&self) -> String {
+        "an address and a port, such as 127.0.0.1:9464 or [::]:9464, or off".to_owned()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "ADDRESS"
+    }
+}
+
+impl Kind for Listen {
+    type Value = Option<SocketAddr>;
+
+    fn parse(&self, text: &str) -> Result<Option<SocketAddr>, &'static str> {
+        match text {
+            text if text.eq_ignore_ascii_case("off") => Ok(None),
+            text => text.parse().map(Some).map_err(|_| "not an address with a port"),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod kind;
 #[macro_use]
 mod table;
 pub(crate) mod access;
+mod choices;
 mod flags;
 mod secret;
 mod together;
@@ -51,6 +52,9 @@ impl Config {
         let config = Config::read(&mut reader).and_then(|mut config| {
             let labels = std::mem::take(&mut config.external_labels);
             config.external_labels = reader.expand(&vars::EXTERNAL_LABELS, labels)?;
+            if config.instance.is_empty() {
+                config.instance = (reader.env)("HOSTNAME").and_then(|name| name.into_string().ok()).unwrap_or_default();
+            }
             Some(config)
         });
         reader.contradictions();

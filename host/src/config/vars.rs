@@ -2,6 +2,7 @@
 //! the flag, the field of [`Config`], its check, `--help`, and the reference in `docs/configuration.md`.
 //! Never read anywhere but through [`Config`].
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,14 +10,15 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 
 use super::access::{Headers, Hosts, Password, Proxy, Token, UserName};
+use super::choices;
 use super::kind::{
-    Bytes, Choice, Count, HttpUrl, LabelValue, Labels, MetricName, OptionalBytes, OptionalDirectory, OptionalPath,
+    Bytes, Count, HttpUrl, LabelValue, Labels, Listen, MetricName, OptionalBytes, OptionalDirectory, OptionalPath,
     OptionalSeconds, Positive, Seconds, Statuses, Switch,
 };
 use super::secret::Secret;
 use super::url::TargetUrl;
-use crate::encode::Protocol;
 use crate::log::{Format, Level};
+use crate::metrics::SelfMetrics;
 use crate::negotiate;
 use crate::plugin::Isolation;
 use crate::supervise::Restart;
@@ -113,10 +115,7 @@ settings! {
     ["Plugin"]
     PLUGIN_ISOLATION {
         field: plugin_isolation: Isolation,
-        kind: Choice {
-            placeholder: "HOW",
-            names: &[("off", Isolation::Off), ("process", Isolation::Process)],
-        },
+        kind: choices::ISOLATION,
         default: "off",
         unit: "",
         help: "process: the plugin runs in a process of its own, whose death costs only what is still inside.",
@@ -134,10 +133,7 @@ settings! {
     }
     PLUGIN_RESTART {
         field: plugin_restart: Restart,
-        kind: Choice {
-            placeholder: "WHEN",
-            names: &[("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)],
-        },
+        kind: choices::RESTART,
         default: "never",
         unit: "",
         help: "Whether a plugin that failed (on-failure), or ended at all (always), is started again.",
@@ -208,14 +204,7 @@ settings! {
     }
     REMOTE_WRITE_PROTOCOL {
         field: remote_write_protocol: negotiate::Choice,
-        kind: Choice {
-            placeholder: "VERSION",
-            names: &[
-                ("auto", negotiate::Choice::Auto),
-                ("1.0", negotiate::Choice::Only(Protocol::V1)),
-                ("2.0", negotiate::Choice::Only(Protocol::V2)),
-            ],
-        },
+        kind: choices::PROTOCOL,
         default: "auto",
         unit: "",
         help: "The version of remote write: 2.0 where the receiver knows it, else 1.0; or always this one.",
@@ -428,6 +417,49 @@ settings! {
         also: "no_proxy",
     }
 
+    ["Watching"]
+    ADMIN_ADDR {
+        field: admin_addr: Option<SocketAddr>,
+        kind: Listen,
+        default: "127.0.0.1:9464",
+        unit: "",
+        help: "Where /live, /ready and /metrics are served, and where monitor-host health asks; off: nowhere.",
+        why: "Readable on this machine alone. The image sets 0.0.0.0:9464, because a container has a network of its own. \
+              9464 is the port that exporters of OpenTelemetry use.",
+    }
+    READY_MAX_AGE_S {
+        field: ready_max_age: Option<Duration>,
+        kind: OptionalSeconds { min: 0.1, max: 30.0 * DAY },
+        default: "",
+        unit: "s",
+        help: "Ready means: the last delivery, and the oldest sample that waits, are not older than this. Unset, 3 pushes.",
+        why: "Three push intervals, but a minute at least: a push that failed once is no reason to call anybody.",
+    }
+    SELF_METRICS {
+        field: self_metrics: SelfMetrics,
+        kind: choices::SELF,
+        default: "both",
+        unit: "",
+        help: "Where the host's own metrics go: to /metrics (admin), to the receiver every 15 s (push), both, or off.",
+        why: "Nobody can scrape a client behind NAT, and nobody notices when one that only pushes falls silent.",
+    }
+    JOB {
+        field: job: String,
+        kind: LabelValue,
+        default: "",
+        unit: "",
+        help: "The label job of the host's own metrics when they are pushed. Unset, the plugin's name.",
+        why: "All clients with one kind of sensor are one job.",
+    }
+    INSTANCE {
+        field: instance: String,
+        kind: LabelValue,
+        default: "",
+        unit: "",
+        help: "The label instance of the host's own metrics when they are pushed. Unset, HOSTNAME or the machine's name.",
+        why: "It tells the clients of a fleet apart. Two on one machine need one each.",
+    }
+
     ["Process"]
     SHUTDOWN_TIMEOUT_S {
         field: shutdown_timeout: Duration,
@@ -439,19 +471,7 @@ settings! {
     }
     LOG_LEVEL {
         field: log_level: Level,
-        kind: Choice {
-            placeholder: "LEVEL",
-            names: &[
-                ("TRACE", Level::Trace),
-                ("DEBUG", Level::Debug),
-                ("INFO", Level::Info),
-                ("WARNING", Level::Warning),
-                ("WARN", Level::Warning),
-                ("ERROR", Level::Error),
-                // Nothing is more severe than an error in this log.
-                ("CRITICAL", Level::Error),
-            ],
-        },
+        kind: choices::LEVEL,
         default: "INFO",
         unit: "",
         help: "The least severe lines to write. CRITICAL shows what ERROR does.",
@@ -459,10 +479,7 @@ settings! {
     }
     LOG_FORMAT {
         field: log_format: Format,
-        kind: Choice {
-            placeholder: "FORMAT",
-            names: &[("auto", Format::Auto), ("human", Format::Human), ("json", Format::Json)],
-        },
+        kind: choices::FORMAT,
         default: "auto",
         unit: "",
         help: "human: for reading; json: one object a line; auto: human on a terminal, else json.",

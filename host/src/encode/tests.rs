@@ -84,7 +84,7 @@ fn encode(given: &[Given]) -> (Vec<u8>, Vec<u8>, usize, u64) {
             histograms: &histograms,
             exemplars: &exemplars,
         };
-        bound += series_bound(&labels_of_series, metadata.as_ref());
+        bound += series_bound(&Known::of(&labels_of_series, metadata.as_ref()));
         bound += points.iter().map(|point| point_bound(point, one.start_ms)).sum::<usize>();
         bound += bodies.iter().map(|(body, _)| histogram_bound(body, one.start_ms)).sum::<usize>();
         bound += of_exemplars.iter().map(|labels| exemplar_bound(labels)).sum::<usize>();
@@ -145,4 +145,27 @@ proptest! {
         let metadata = proto1::WriteRequest::decode(message.as_slice()).unwrap().metadata;
         prop_assert_eq!(metadata.len(), usize::from(given.iter().any(|one| one.metadata.is_some())));
     }
+}
+
+#[test]
+fn a_kind_that_nobody_knows_fits() {
+    // A plugin's own number: ten bytes of varint.
+    let metadata = Metadata { kind: -1, help: "h".repeat(20_000), unit: "u".repeat(20_000) };
+    let labels = labels("kind", false);
+    let known = Known::of(&labels, Some(&metadata));
+    let mut request = v2::Request::default();
+    let of = Series {
+        labels: &labels,
+        metadata: Some(&metadata),
+        start_ms: 0,
+        points: &[],
+        histograms: &[],
+        exemplars: &[],
+    };
+    request.series(&of);
+    let mut out = Vec::new();
+    request.finish(&mut out);
+    assert!(out.len() <= 2 + series_bound(&known));
+    let read = proto2::Request::decode(out.as_slice()).unwrap();
+    assert_eq!(read.timeseries[0].metadata.as_ref().unwrap().r#type, -1);
 }

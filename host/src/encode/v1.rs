@@ -51,6 +51,7 @@ mod tests {
     use super::*;
     use crate::encode::{point_bound, series_bound};
     use crate::labels::LabelSet;
+    use crate::series::Known;
     use monitor_proto::v1::WriteRequest;
     use proptest::prelude::*;
     use prost::Message;
@@ -72,7 +73,7 @@ mod tests {
             for (value, points) in &given {
                 let labels = labels(value);
                 let points: Vec<_> = points.iter().map(|&(bits, timestamp_ms)| Point { value: f64::from_bits(bits), timestamp_ms }).collect();
-                bound += series_bound(&labels, None) + points.iter().map(|p| point_bound(p, 0)).sum::<usize>();
+                bound += series_bound(&Known::of(&labels, None)) + points.iter().map(|p| point_bound(p, 0)).sum::<usize>();
                 series(&mut out, &Series { labels: &labels, metadata: None, start_ms: 7, points: &points, histograms: &[], exemplars: &[] });
             }
             prop_assert!(out.len() <= bound);

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use super::{Series, body_len, histogram_bound, put_exemplar, put_histogram, put_point, start_at};
-use crate::labels::{pairs, put_varint, varint_len};
+use crate::labels::{byte_pairs, put_varint, varint_len};
 use crate::series::Metadata;
 
 /// Collects the series of one request. Kept and reused by its owner.
@@ -14,6 +14,11 @@ pub struct Request {
     symbols: Symbols,
     series: Vec<u8>,
     refs: Vec<u8>,
+    /// The numbers of the series before: most of what series have in common stands at the same places.
+    before: Vec<u32>,
+    /// The same for help and unit.
+    metadata_before: [u32; 2],
+    metadata: Vec<u8>,
     exemplars: Vec<u8>,
 }
 
@@ -21,12 +26,20 @@ impl Request {
     /// Adds one `TimeSeries`.
     pub fn series(&mut self, series: &Series<'_>) {
         self.refs.clear();
-        for (name, value) in pairs(series.labels) {
-            put_varint(&mut self.refs, self.symbols.intern(name).into());
-            put_varint(&mut self.refs, self.symbols.intern(value).into());
+        for (i, symbol) in byte_pairs(series.labels).flat_map(<[_; 2]>::from).enumerate() {
+            if i == self.before.len() {
+                self.before.push(0);
+            }
+            let number = &mut self.before[i];
+            if !self.symbols.is(*number, symbol) {
+                *number = self.symbols.intern(symbol);
+            }
+            put_varint(&mut self.refs, (*number).into());
         }
-        let metadata = series.metadata.map(|metadata| self.metadata(metadata));
-        let metadata = metadata.as_ref().map_or(&[][..], |(bytes, length)| &bytes[..*length]);
+        self.metadata.clear();
+        if let Some(metadata) = series.metadata {
+            self.metadata(metadata);
+        }
         self.exemplars.clear();
         if !series.exemplars.is_empty() {
             self.exemplars(series);
@@ -38,7 +51,7 @@ impl Request {
         let refs = 1 + varint_len(self.refs.len() as u64) + self.refs.len();
         let out = &mut self.series;
         out.push(0x2a);
-        put_varint(out, (refs + samples + histograms + self.exemplars.len() + metadata.len()) as u64);
+        put_varint(out, (refs + samples + histograms + self.exemplars.len() + self.metadata.len()) as u64);
         out.push(0x0a);
         put_varint(out, self.refs.len() as u64);
         out.extend_from_slice(&self.refs);
@@ -49,7 +62,7 @@ impl Request {
             put_histogram(out, 0x1a, histogram.body, start_ms(histogram.timestamp_ms));
         }
         out.extend_from_slice(&self.exemplars);
-        out.extend_from_slice(metadata);
+        out.extend_from_slice(&self.metadata);
     }
 
     /// Fills `exemplars` with the `exemplars` fields of a series.
@@ -58,7 +71,7 @@ impl Request {
         for exemplar in series.exemplars {
             refs.clear();
             fields.clear();
-            for (name, value) in pairs(exemplar.labels) {
+            for (name, value) in byte_pairs(exemplar.labels) {
                 put_varint(&mut refs, self.symbols.intern(name).into());
                 put_varint(&mut refs, self.symbols.intern(value).into());
             }
@@ -71,23 +84,23 @@ impl Request {
         }
     }
 
-    /// The `metadata` field of a series: at most 2 + 3 * (1 + 5) bytes.
-    fn metadata(&mut self, metadata: &Metadata) -> ([u8; 20], usize) {
-        let mut body = Vec::with_capacity(18);
-        let fields = [
-            (0x08, metadata.kind as u64),
-            (0x18, self.symbols.intern(&metadata.help).into()),
-            (0x20, self.symbols.intern(&metadata.unit).into()),
-        ];
-        for (tag, value) in fields.into_iter().filter(|(_, value)| *value != 0) {
-            body.push(tag);
-            put_varint(&mut body, value);
+    /// Fills `metadata` with the field of a series.
+    fn metadata(&mut self, metadata: &Metadata) {
+        for (number, text) in self.metadata_before.iter_mut().zip([&metadata.help, &metadata.unit]) {
+            if !self.symbols.is(*number, text.as_bytes()) {
+                *number = self.symbols.intern(text.as_bytes());
+            }
         }
-        let mut field = [0; 20];
-        field[0] = 0x2a;
-        field[1] = body.len() as u8;
-        field[2..2 + body.len()].copy_from_slice(&body);
-        (field, 2 + body.len())
+        let [help, unit] = self.metadata_before.map(u64::from);
+        let fields = [(0x08, metadata.kind as u64), (0x18, help), (0x20, unit)];
+        let present = || fields.into_iter().filter(|(_, value)| *value != 0);
+        // One byte of length: three tags, and numbers of ten bytes at most.
+        let length = present().map(|(_, value)| 1 + varint_len(value)).sum::<usize>();
+        self.metadata.extend_from_slice(&[0x2a, length as u8]);
+        for (tag, value) in present() {
+            self.metadata.push(tag);
+            put_varint(&mut self.metadata, value);
+        }
     }
 
     /// Writes the request to `out` and begins the next one.
@@ -102,6 +115,8 @@ impl Request {
         }
         out.extend_from_slice(&self.series);
         self.symbols.clear();
+        self.before.clear();
+        self.metadata_before = [0; 2];
         self.series.clear();
     }
 }
@@ -117,22 +132,26 @@ struct Symbols {
 }
 
 impl Symbols {
-    fn intern(&mut self, symbol: &str) -> u32 {
+    fn intern(&mut self, symbol: &[u8]) -> u32 {
         if symbol.is_empty() {
             return 0;
         }
         let Symbols { numbers, ends, text, hasher } = self;
         let of = |number: &u32| symbol_at(ends, text, *number);
-        let hash = hasher.hash_one(symbol.as_bytes());
-        if let Some(number) = numbers.find(hash, |number| of(number) == symbol.as_bytes()) {
+        let hash = hasher.hash_one(symbol);
+        if let Some(number) = numbers.find(hash, |number| of(number) == symbol) {
             return *number;
         }
         // A batch is bounded far below 2^32 strings and bytes.
         let number = ends.len() as u32 + 1;
         numbers.insert_unique(hash, number, |number| hasher.hash_one(of(number)));
-        text.extend_from_slice(symbol.as_bytes());
+        text.extend_from_slice(symbol);
         ends.push(text.len() as u32);
         number
+    }
+
+    fn is(&self, number: u32, symbol: &[u8]) -> bool {
+        number != 0 && symbol_at(&self.ends, &self.text, number) == symbol
     }
 
     fn all(&self) -> impl Iterator<Item = &[u8]> {
@@ -157,6 +176,7 @@ mod tests {
     use super::*;
     use crate::encode::{Point, point_bound, series_bound};
     use crate::labels::LabelSet;
+    use crate::series::Known;
     use monitor_proto::v2;
     use proptest::prelude::*;
     use prost::Message;
@@ -181,7 +201,7 @@ mod tests {
                 let metadata = metadata.clone().map(|(kind, help, unit)| Metadata { kind, help, unit });
                 let points: Vec<_> = points.iter().map(|&(bits, timestamp_ms)| Point { value: f64::from_bits(bits), timestamp_ms }).collect();
                 let labels = set.encode().unwrap();
-                bound += series_bound(labels, metadata.as_ref()) + points.iter().map(|p| point_bound(p, *start_ms)).sum::<usize>();
+                bound += series_bound(&Known::of(labels, metadata.as_ref())) + points.iter().map(|p| point_bound(p, *start_ms)).sum::<usize>();
                 request.series(&Series { labels, metadata: metadata.as_ref(), start_ms: *start_ms, points: &points, histograms: &[], exemplars: &[] });
             }
             request.finish(&mut out);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use monitor_plugin_api::now_ms;
 
-use super::Unreadable;
+use super::{SpoolLook, Unreadable};
 use crate::batch::Batch;
 use crate::encode;
 use crate::ledger::{Ledger, Origin, Place, Reason};
@@ -229,6 +229,17 @@ impl Disk {
         match &self.state {
             State::Open { spool, .. } => spool.waiting(),
             State::Closed { .. } => Tally::default(),
+        }
+    }
+
+    /// For whoever only looks.
+    pub(super) fn look(&self) -> SpoolLook {
+        let max_bytes = self.bounds.max_bytes;
+        match &self.state {
+            State::Open { spool, .. } => {
+                SpoolLook { batches: spool.waiting().records, disk_bytes: spool.disk_bytes(), max_bytes }
+            }
+            State::Closed { .. } => SpoolLook { max_bytes, ..SpoolLook::default() },
         }
     }
 

@@ -6,9 +6,12 @@
 //! and what can't be written waits in memory until it can. A batch in a request is not counted here. A spool that can't be
 //! opened is tried again as batches come; what it turns out to hold is of an earlier run, and goes first.
 //!
-//! Never: lets a newer batch overtake an older one; waits for the receiver.
+//! A flood may wait for a receiver that takes batch after batch ([`Kept::wait_for_room`]).
+//!
+//! Never: lets a newer batch overtake an older one; waits for a receiver that takes none.
 
 mod disk;
+mod look;
 mod overflow;
 
 use std::collections::VecDeque;
@@ -16,6 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::disk::Disk;
+pub use self::look::{Look, SpoolLook};
 pub use self::overflow::Overflow;
 use crate::batch::Batch;
 use crate::ledger::{Ledger, Place, Reason};
@@ -23,8 +27,14 @@ use crate::ledger::{Ledger, Place, Reason};
 /// How soon a spool that could not be read is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
+/// So many bytes may wait for a receiver that keeps taking before a flood has to.
+const ROOM: usize = 4 << 20;
+
+/// How long a flood waits for the next batch to be taken.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// How much may wait in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// MAX_RETRY_BATCHES; 0 means that no batch is sent a second time.
     pub max_batches: usize,
@@ -61,10 +71,15 @@ struct State {
     /// The disk was opened in mid-run, with what an earlier run left, perhaps.
     disk_is_news: bool,
     in_flight: Source,
+    /// The oldest timestamp of the batch in flight, and of what is on disk as far as it is known.
+    in_flight_ms: Option<i64>,
+    on_disk_ms: Option<i64>,
     closed: bool,
     /// The close is news to the sender: it tries once more, whatever gap it is in.
     hurry: bool,
     finish_by: Option<Instant>,
+    /// A flood has waited in vain, and no batch was taken since.
+    stalled: bool,
 }
 
 /// The queue of finished batches.
@@ -72,6 +87,7 @@ struct State {
 pub struct Kept {
     state: Mutex<State>,
     changed: Condvar,
+    taken: Condvar,
     bounds: Bounds,
     ledger: Arc<Ledger>,
 }
@@ -80,7 +96,7 @@ impl Kept {
     /// A queue in memory, and on `disk` if there is one; what it recovered waits already.
     pub fn new(bounds: Bounds, disk: Option<Disk>, ledger: Arc<Ledger>) -> Self {
         let state = State { disk, ..State::default() };
-        Kept { state: Mutex::new(state), changed: Condvar::new(), bounds, ledger }
+        Kept { state: Mutex::new(state), changed: Condvar::new(), taken: Condvar::new(), bounds, ledger }
     }
 
     /// Takes a new batch, whose samples are in [`Place::Batched`] so far.
@@ -97,6 +113,24 @@ impl Kept {
         overflow
     }
 
+    /// Waits while more than enough waits for a receiver that takes batch after batch: so that what a plugin sends faster
+    /// than that is refused while the plugin still has it. A receiver that fails, or takes none for a while, is not
+    /// waited for: what its outage may cost is bounded by [`Bounds`].
+    pub fn wait_for_room(&self) {
+        let mut state = self.lock();
+        let (room, until) = (ROOM.min(self.bounds.max_bytes / 2), Instant::now() + PATIENCE);
+        let has_failed = |state: &State| state.batches.front().is_some_and(|batch| batch.attempts > 0);
+        while state.bytes > room && !state.stalled && !has_failed(&state) && state.finish_by.is_none() && !state.closed
+        {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.stalled = true;
+                return;
+            }
+            state = self.taken.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Takes back the batch in flight, whose attempt failed; it is the oldest.
     pub fn put_back(&self, batch: Batch) -> Overflow {
         self.ledger.transfer(Place::InFlight, Place::Kept, batch.samples);
@@ -108,6 +142,7 @@ impl Kept {
         }
         state.bytes += batch.body.len();
         state.batches.push_front(batch);
+        self.taken.notify_one();
         self.write_to_disk(&mut state);
         // What waits behind it was never sent: one of those may stay, as in `push`.
         let at_least = usize::from(state.batches.len() > 1);
@@ -150,6 +185,9 @@ impl Kept {
                 match self.oldest(&mut state) {
                     Ok(Some(batch)) => {
                         state.hurry = false;
+                        state.in_flight_ms = Some(batch.time_range_ms.0);
+                        state.stalled &= batch.attempts > 0;
+                        self.taken.notify_one();
                         self.ledger.transfer(Place::Kept, Place::InFlight, batch.samples);
                         return Taken::Batch(batch);
                     }
@@ -176,6 +214,7 @@ impl Kept {
             && let Some(batch) = disk.oldest(&self.ledger)?
         {
             state.in_flight = Source::Disk;
+            state.on_disk_ms = Some(batch.time_range_ms.0);
             return Ok(Some(batch));
         }
         let batch = state.batches.pop_front();
@@ -188,13 +227,17 @@ impl Kept {
 
     /// Moves what waits in memory behind what is on disk, as far as it can be written.
     fn write_to_disk(&self, state: &mut State) {
-        let State { disk: Some(disk), disk_is_news, batches, bytes, in_flight, .. } = state else { return };
+        let State { disk: Some(disk), disk_is_news, batches, bytes, in_flight, on_disk_ms, .. } = state else { return };
         *disk_is_news |= disk.open_again(&self.ledger);
         // One that is in flight from memory may come back, and is older than these.
         if *in_flight == Source::Memory {
             return;
         }
         while let Some(batch) = batches.front() {
+            // What is older than that is in flight, or nowhere.
+            if disk.waiting().records == 0 {
+                *on_disk_ms = Some(batch.time_range_ms.0);
+            }
             if !disk.append(batch, &self.ledger) {
                 return;
             }
@@ -211,6 +254,7 @@ impl Kept {
     pub fn finish_by(&self, moment: Instant) {
         self.lock().finish_by = Some(moment);
         self.changed.notify_all();
+        self.taken.notify_all();
     }
 
     /// No new batch will come: the oldest is tried at once, and what follows as ever.
@@ -305,117 +349,4 @@ mod hour;
 mod model;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::encode::Protocol;
-    use crate::ledger::Origin;
-    use bytes::Bytes;
-
-    fn kept(max_batches: usize, max_bytes: usize) -> (Kept, Arc<Ledger>) {
-        let ledger = Arc::new(Ledger::default());
-        (Kept::new(Bounds { max_batches, max_bytes }, None, Arc::clone(&ledger)), ledger)
-    }
-
-    /// A batch of ten bytes and as many samples as its number.
-    fn batch(ledger: &Ledger, sequence: u64) -> Batch {
-        ledger.collect(Origin::Plugin, Place::Batched, sequence);
-        let body = Bytes::from_static(&[0; 10]);
-        Batch {
-            body,
-            protocol: Protocol::V1,
-            message_len: 10,
-            samples: sequence,
-            exemplars: 0,
-            left_out_starts: 0,
-            time_range_ms: (10 * sequence as i64, 10 * sequence as i64 + 9),
-            sequence,
-            attempts: 0,
-            may_be_stored: false,
-        }
-    }
-
-    fn take(kept: &Kept) -> u64 {
-        match kept.take(None) {
-            Taken::Batch(batch) => batch.sequence,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_oldest_goes_first_and_comes_back_first() {
-        let (kept, ledger) = kept(10, 1000);
-        (1..=3).for_each(|n| assert_eq!(kept.push(batch(&ledger, n)), Overflow::default()));
-        let Taken::Batch(first) = kept.take(None) else { panic!() };
-        kept.put_back(first);
-        assert_eq!((take(&kept), take(&kept), take(&kept)), (1, 2, 3));
-        kept.close();
-        assert!(matches!(kept.take(None), Taken::Finished));
-    }
-
-    #[test]
-    fn the_bounds_drop_the_oldest() {
-        for (max_batches, max_bytes) in [(2, 1000), (100, 29)] {
-            let (kept, ledger) = kept(max_batches, max_bytes);
-            let mut overflow = Overflow::default();
-            (1..=5).for_each(|n| overflow.add(kept.push(batch(&ledger, n))));
-            assert_eq!(overflow, Overflow { batches: 3, samples: 1 + 2 + 3, time_range_ms: Some((10, 39)) });
-            assert_eq!(kept.waiting(), (2, 9));
-            let books = ledger.snapshot();
-            assert_eq!((books.dropped(), books.pending()), (6, 9));
-            assert_eq!(take(&kept), 4);
-            assert!(ledger.snapshot().balances());
-        }
-    }
-
-    #[test]
-    fn what_is_in_flight_comes_back_to_a_full_queue_as_the_oldest() {
-        let (kept, ledger) = kept(2, 1000);
-        kept.push(batch(&ledger, 1));
-        let Taken::Batch(first) = kept.take(None) else { panic!() };
-        kept.push(batch(&ledger, 2));
-        kept.push(batch(&ledger, 3));
-        assert_eq!(kept.put_back(first), Overflow { batches: 1, samples: 1, time_range_ms: Some((10, 19)) });
-        assert_eq!((take(&kept), take(&kept)), (2, 3));
-    }
-
-    #[test]
-    fn no_retry_still_sends_once() {
-        for (max_batches, max_bytes) in [(0, 0), (0, 1000), (100, 0)] {
-            let (kept, ledger) = kept(max_batches, max_bytes);
-            kept.push(batch(&ledger, 1));
-            let Taken::Batch(first) = kept.take(None) else { panic!() };
-            assert_eq!(kept.put_back(first).samples, 1);
-            kept.push(batch(&ledger, 2));
-            let Taken::Batch(second) = kept.take(None) else { panic!() };
-            kept.push(batch(&ledger, 3));
-            assert_eq!(kept.put_back(second).samples, 2, "{max_batches}, {max_bytes}");
-            assert_eq!(take(&kept), 3);
-        }
-    }
-
-    #[test]
-    fn the_close_ends_a_gap_once() {
-        let (kept, ledger) = kept(2, 1000);
-        let far = Some(Instant::now() + Duration::from_secs(3600));
-        kept.push(batch(&ledger, 1));
-        kept.close();
-        let Taken::Batch(first) = kept.take(far) else { panic!() };
-        kept.put_back(first);
-        kept.finish_by(Instant::now());
-        assert!(matches!(kept.take(far), Taken::TimeIsUp));
-    }
-
-    #[test]
-    fn a_gap_is_kept_and_the_end_is_not_missed() {
-        let (kept, ledger) = kept(2, 1000);
-        kept.push(batch(&ledger, 1));
-        let soon = Instant::now() + Duration::from_millis(5);
-        assert!(matches!(kept.take(Some(soon)), Taken::Batch(_)));
-        assert!(Instant::now() >= soon);
-        kept.push(batch(&ledger, 2));
-        kept.finish_by(Instant::now());
-        assert!(matches!(kept.take(Some(Instant::now() + Duration::from_secs(3600))), Taken::TimeIsUp));
-        assert_eq!(kept.give_up(), Overflow { batches: 1, samples: 2, time_range_ms: Some((20, 29)) });
-        assert_eq!(ledger.snapshot().reasons(), "shutdown=2");
-    }
-}
+mod tests;

@@ -24,7 +24,7 @@ pub use boundary::HostSettings;
 pub use load::{Library, Plugin, Worker, WorkerError, load};
 pub use preflight::{inspect, inspect_bytes};
 pub use presence::{Handles, Presence};
-pub use source::{Isolation, Running, Source};
+pub use source::{Isolation, Meter, Running, Source};
 
 /// Both workers, in the order of the path.
 pub const WORKERS: [Worker; 2] = [Worker::GetPower, Worker::ProcessData];

@@ -16,7 +16,7 @@ use monitor_plugin_api::manifest::Manifest;
 
 use super::boundary::Host;
 use super::log::PluginLog;
-use super::process::{Isolated, Spawner};
+use super::process::{Isolated, RawBooks, Spawner};
 use super::{Ended, HostSettings, Library, LoadError, Plugin, Presence, WORKERS, Worker, WorkerError, inspect, load};
 use crate::intake::Intake;
 
@@ -160,11 +160,11 @@ impl Running {
         }
     }
 
-    /// The books of its raw queue, in items.
-    pub fn raw_queue(&self) -> RawQueueStats {
+    /// Reads the books of its raw queue.
+    pub fn meter(&self) -> Meter {
         match self {
-            Running::Here { plugin, .. } => plugin.raw_queue(),
-            Running::Isolated(isolated) => isolated.raw_queue(),
+            Running::Here { plugin, .. } => Meter::Here(Arc::clone(plugin)),
+            Running::Isolated(isolated) => Meter::Isolated(isolated.raw_books()),
         }
     }
 
@@ -192,6 +192,26 @@ impl Running {
             Ok(_) => is_done.recv_deadline(until) == Err(crossbeam_channel::RecvTimeoutError::Disconnected),
             // The closure is dropped, and the plugin with it.
             Err(_) => true,
+        }
+    }
+}
+
+/// Reads the books of one instance's raw queue, from any thread. It holds the instance: whoever takes that down is to drop
+/// this first.
+#[derive(Debug)]
+pub enum Meter {
+    /// In this process.
+    Here(Arc<Plugin>),
+    /// In one of its own.
+    Isolated(RawBooks),
+}
+
+impl Meter {
+    /// The books, in items.
+    pub fn raw_queue(&self) -> RawQueueStats {
+        match self {
+            Meter::Here(plugin) => plugin.raw_queue(),
+            Meter::Isolated(books) => books.get(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The sender: the oldest batch to the receiver, until the receiver has it or will never take it.
 //!
 //! Enters: kept batches, oldest first. Leaves: each one delivered, refused for good, or put back for another attempt
-//! after a gap. One request at a time, over one connection that is kept alive. This is the only place of `run` that
-//! opens a socket; its runtime has no thread of its own.
+//! after a gap; and, in [`books`], what was sent. One request at a time, over one connection that is kept alive. Beside the admin
+//! page, this is the only place of `run` that opens a socket; its runtime has no thread of its own.
 //!
 //! Never: changes a batch; logs what stands in the URL beside host and path; reads more than a bounded part of an answer.
 
+pub mod books;
 mod hints;
 mod http;
 
@@ -19,6 +20,7 @@ use monitor_plugin_api::now_ms;
 use reqwest::{Client, Url};
 use tokio::sync::watch;
 
+use self::books::{Ending, Pushes};
 use self::http::Outcome;
 use crate::access::Access;
 use crate::batch::Batch;
@@ -61,6 +63,7 @@ pub struct Sender {
     target: Target,
     kept: Arc<Kept>,
     ledger: Arc<Ledger>,
+    pushes: Arc<Pushes>,
     negotiation: Negotiation,
     /// What the batching stage reads of it.
     protocol: Arc<Current>,
@@ -90,6 +93,7 @@ impl Sender {
         target: Target,
         kept: Arc<Kept>,
         ledger: Arc<Ledger>,
+        pushes: Arc<Pushes>,
         protocol: Arc<Current>,
         finish_by: watch::Receiver<Option<Instant>>,
     ) -> Result<Self, SetupError> {
@@ -104,6 +108,7 @@ impl Sender {
             target,
             kept,
             ledger,
+            pushes,
             negotiation,
             protocol,
             finish_by,
@@ -123,6 +128,7 @@ impl Sender {
             if self.is_too_old(&batch) {
                 continue;
             }
+            let mut again = batch.attempts > 0;
             not_before = loop {
                 // Cut before the receiver was found out, perhaps.
                 if batch.protocol == Protocol::V2 && self.negotiation.current() == Protocol::V1 {
@@ -132,10 +138,12 @@ impl Sender {
                     }
                 }
                 self.renew();
+                let began = Instant::now();
                 let outcome = self.runtime.block_on(self.attempt(&batch));
+                self.pushes.sent(&batch, began.elapsed(), again);
                 match self.settle(batch, outcome) {
                     Next::Oldest { not_before } => break not_before,
-                    Next::Again(same) => batch = same,
+                    Next::Again(same) => (batch, again) = (same, true),
                 }
             };
         }
@@ -208,6 +216,7 @@ impl Sender {
         let (answer, asked, why) = match outcome {
             Outcome::TimeIsUp => {
                 let lost = self.kept.abandon(&batch);
+                self.pushes.ended(Ending::GivenUp);
                 tracing::warn!(
                     samples = batch.samples,
                     lost,
@@ -233,6 +242,7 @@ impl Sender {
                     "the receiver does not confirm remote write 2.0: it gets 1.0 until this program starts again"
                 );
                 if was_said {
+                    self.pushes.ended(Ending::Refused);
                     return Next::Again(batch);
                 }
                 // It may be no more than out of order: it gets the time that it asked for.
@@ -288,6 +298,7 @@ impl Sender {
         self.ledger.deliver_exemplars(exemplars);
         self.ledger.leave_out_starts(batch.left_out_starts);
         self.kept.settled();
+        self.pushes.delivered(Instant::now(), now_ms());
         if missing > 0 {
             self.ledger.discard(Place::InFlight, Reason::PartialWrite, missing);
             tracing::error!(
@@ -339,6 +350,7 @@ impl Sender {
         self.ledger.deliver_exemplars(exemplars);
         self.ledger.discard_exemplars(Reason::Refused, batch.exemplars - exemplars);
         self.kept.settled();
+        self.pushes.ended(Ending::Refused);
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
@@ -357,6 +369,7 @@ impl Sender {
     fn failed(&mut self, mut batch: Batch, asked: Option<Duration>, why: &str) -> Duration {
         batch.attempts = batch.attempts.saturating_add(1);
         self.catch_up.begin();
+        self.pushes.ended(Ending::Failed);
         let gap = self.backoff.failed(asked, fastrand::f64());
         let overflow = self.kept.put_back(batch);
         if let Some(suppressed) = self.failure_limit.allow(Instant::now()) {

@@ -2,7 +2,7 @@
 //! ends.
 //!
 //! Enters: the ends of workers, signs of life, the wish to stop. Leaves: to the run, only the ends that end it; what
-//! happened in between is told in the log and counted in [`Books`].
+//! happened in between is told in the log and counted in [`Books`], which [`Status`] shows at any time.
 //!
 //! Never: makes an instance while a worker of another one runs; releases the series of one that is replaced before its
 //! successor had a push interval to take them up again; waits without an end for what an author's code does, once
@@ -12,9 +12,10 @@
 
 pub mod policy;
 mod shell;
+pub mod status;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
@@ -22,6 +23,7 @@ use monitor_plugin_api::abi::RawQueueStats;
 
 pub use self::policy::Restart;
 use self::shell::Shell;
+pub use self::status::Status;
 use crate::intake::Intake;
 use crate::plugin::{Ended, HostSettings, LoadError, Source, Worker};
 
@@ -74,7 +76,7 @@ enum Command {
 #[derive(Debug)]
 pub struct Supervisor {
     commands: Sender<Command>,
-    books: Arc<Mutex<Books>>,
+    status: Arc<Status>,
     /// Disconnected when all that the plugin sent is in the processed queue.
     is_over: Receiver<()>,
     /// Disconnected when the plugin is taken down.
@@ -97,8 +99,8 @@ impl Supervisor {
         let (over, is_over) = bounded(0);
         let (down, is_down) = bounded::<()>(0);
         let (made, is_made) = bounded(1);
-        let books = Arc::new(Mutex::default());
-        let own = Arc::clone(&books);
+        let status = Arc::new(Status::default());
+        let own = Arc::clone(&status);
         let run = move || {
             let shell = Shell::new(source, intake, settings, inbox, own);
             match shell.make_first() {
@@ -112,7 +114,7 @@ impl Supervisor {
             drop(down);
         };
         std::thread::Builder::new().name(PLUGIN.to_owned()).spawn(run)?;
-        let supervisor = Supervisor { commands, books, is_over, is_down };
+        let supervisor = Supervisor { commands, status, is_over, is_down };
         select! {
             recv(is_made) -> made => Ok(made.unwrap_or_else(|_| Err(LoadError::defect())).map(|()| Some(supervisor))),
             recv(asked) -> _ => {
@@ -142,7 +144,12 @@ impl Supervisor {
     pub fn end(&self, until: Instant) -> Books {
         let _ = self.commands.send(Command::End(until));
         let _ = self.is_over.recv_deadline(until);
-        *self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.get().1
+    }
+
+    /// What there is of the plugin at any time.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
     }
 
     /// Takes the plugin down, whose author's `drop` runs now. That may go on behind `until`, unnoticed.

@@ -3,14 +3,14 @@
 //! Enters: commands, the ends of workers, time. Leaves: instances made, stopped and replaced; ends that end the run.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
-use monitor_plugin_api::abi::RawQueueStats;
 
 use super::policy::{Found, Policy, Stall, Verdict};
-use super::{Books, Command, LAST_MOMENT, PLUGIN, Settings};
+use super::status::State;
+use super::{Command, LAST_MOMENT, PLUGIN, Settings, Status};
 use crate::intake::Intake;
 use crate::plugin::{Ended, Handles, LoadError, PROCESS, Presence, Running, Source, WORKERS, Worker, WorkerError};
 use crate::series::SeriesId;
@@ -31,9 +31,7 @@ pub(super) struct Shell {
     commands: Receiver<Command>,
     endings: Option<Sender<Ended>>,
     events: (Sender<Ended>, Receiver<Ended>),
-    books: Arc<Mutex<Books>>,
-    /// What the raw queues of earlier instances counted.
-    raw_before: RawQueueStats,
+    status: Arc<Status>,
     /// A handle each of series that earlier instances held, until the present one had time to take them up.
     left: HashSet<SeriesId>,
     release_left_at: Option<Instant>,
@@ -68,7 +66,7 @@ impl Shell {
         intake: Arc<Intake>,
         settings: Settings,
         commands: Receiver<Command>,
-        books: Arc<Mutex<Books>>,
+        status: Arc<Status>,
     ) -> Self {
         Shell {
             policy: Policy::new(settings.restart, settings.max_restarts),
@@ -78,8 +76,7 @@ impl Shell {
             commands,
             endings: None,
             events: unbounded(),
-            books,
-            raw_before: RawQueueStats::default(),
+            status,
             left: HashSet::new(),
             release_left_at: None,
             failing: false,
@@ -125,9 +122,12 @@ impl Shell {
         while let Some(mut present) = one.take() {
             present.since = Instant::now();
             present.running.start(&self.events.0);
+            self.status.begins(present.running.meter());
             self.release_left_at = Some(present.since + self.settings.grace);
             self.failing = false;
-            match self.watch(&present) {
+            let watched = self.watch(&present);
+            self.status.set(State::Down);
+            match watched {
                 Watched::Over(ended) => one = self.follow(present, ended),
                 Watched::Stopping(ended) => {
                     ended.into_iter().for_each(|ended| self.pass_on(ended));
@@ -160,7 +160,7 @@ impl Shell {
             let found = stall.as_mut().map(|stall| stall.look(one.presence.has_called(), Instant::now()));
             match found {
                 Some(Found::Stalled(silent)) => {
-                    self.note(|books| books.stalls += 1);
+                    self.status.stalled();
                     tracing::warn!(
                         silent_s = silent.as_secs_f64(),
                         "the plugin stalls: no record and no other sign of life (PLUGIN_STALL_S)"
@@ -172,6 +172,7 @@ impl Shell {
                     }
                 }
                 Some(Found::Revived(silent)) => {
+                    self.status.set(State::Running);
                     tracing::info!(silent_s = silent.as_secs_f64(), "the plugin gives signs of life again");
                 }
                 Some(Found::Nothing) | None => {}
@@ -182,6 +183,7 @@ impl Shell {
     /// Ends the rest of an instance of which something has ended.
     fn wind_down(&mut self, one: &One, mut ended: Vec<Ended>) -> Watched {
         self.failing = true;
+        self.status.set(State::Down);
         let start = Instant::now();
         one.running.stop(Worker::GetPower);
         let (half, end) = (start + self.settings.patience / 2, start + self.settings.patience);
@@ -242,7 +244,7 @@ impl Shell {
                     return None;
                 }
             }
-            self.note(|books| books.restarts += 1);
+            self.status.restarted();
             match self.make_again() {
                 Ok(Some(next)) => return Some(next),
                 Ok(None) => return None,
@@ -298,7 +300,7 @@ impl Shell {
                 one.running.kill();
                 one.running.wait_gone(until);
             }
-            self.add_up(one);
+            self.status.is_over();
             one.presence.end().into_iter().for_each(|series| self.intake.release(series));
         }
         self.release_left();
@@ -334,8 +336,7 @@ impl Shell {
 
     /// An instance is over: its series wait for the next one. Returns whether it could be taken down.
     fn retire(&mut self, one: One) -> bool {
-        self.add_up(&one);
-        self.raw_before = self.note(|books| books.raw);
+        self.status.is_over();
         let One { running, presence, .. } = one;
         let taken_down = running.take_down(Instant::now() + self.settings.patience);
         for series in presence.end() {
@@ -363,23 +364,6 @@ impl Shell {
     fn release_left(&mut self) {
         self.release_left_at = None;
         std::mem::take(&mut self.left).into_iter().for_each(|series| self.intake.release(series));
-    }
-
-    /// The raw queue of the present instance beside those of the earlier ones.
-    fn add_up(&self, one: &One) {
-        let (before, own) = (self.raw_before, one.running.raw_queue());
-        self.note(|books| {
-            books.raw = RawQueueStats {
-                sent: before.sent + own.sent,
-                received: before.received + own.received,
-                refused: before.refused + own.refused,
-                capacity: own.capacity,
-            };
-        });
-    }
-
-    fn note<R>(&self, change: impl FnOnce(&mut Books) -> R) -> R {
-        change(&mut self.books.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where there is no instance, both workers have ended.

@@ -71,6 +71,7 @@ fn an_output_that_fails_is_told() {
     // A device that is always full.
     let mut command = Command::new(env!("CARGO_BIN_EXE_monitor-host"));
     command.env_clear().env("MONITOR_IMPL_PATH", plugins::so("monitor-fault")).env("DRY_RUN", "1");
+    command.env("ADMIN_ADDR", "off");
     let full = std::fs::File::options().write(true).open("/dev/full").expect("the device that is always full");
     command.env("PUSH_INTERVAL_S", "0.1").stdout(full).stderr(Stdio::null());
     let process = Process::spawn(&mut command).expect("the host can be executed");

@@ -25,7 +25,7 @@ const OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Host(Command);
 
 impl Host {
-    /// The binary that cargo built for this test, logging JSON.
+    /// The binary that cargo built for this test, logging JSON, without its admin page and without metrics of its own.
     pub(crate) fn new() -> Self {
         Self::at(env!("CARGO_BIN_EXE_monitor-host"))
     }
@@ -35,6 +35,8 @@ impl Host {
         let mut command = Command::new(binary);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("LOG_FORMAT", "json");
+        // Many run at once, and a test that counts samples means its plugin's.
+        command.env("ADMIN_ADDR", "off").env("SELF_METRICS", "off");
         Self(command)
     }
 
@@ -173,6 +175,14 @@ impl Running {
         assert!(complete, "a process that the host started holds its output after its end");
         self.assert_no_secret_was_said();
         status
+    }
+
+    /// Looks through something else that the host said.
+    #[track_caller]
+    pub(crate) fn assert_no_secret_in(&self, said: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = secrets.as_mut().map(|secrets| secrets.found_in(said)).unwrap_or_default();
+        assert!(found.is_empty(), "the host said what it must not: {found:?}");
     }
 
     /// Looks through all that was said, once.

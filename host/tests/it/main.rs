@@ -58,6 +58,7 @@ mod python;
 mod rapl;
 mod scrape;
 
-// What an operator sets.
+// What an operator sees and sets.
 mod access;
+mod admin;
 mod variables;

@@ -74,9 +74,9 @@ const FLOOD: Duration = Duration::from_secs(8);
 
 #[test]
 fn a_flood_and_a_dead_receiver_do_not_fill_the_memory() {
-    // A sample in the processed queue takes 24 bytes, and what was taken out of it the same again: 2^20 at most each, or so
+    // A sample in the processed queue takes 24 bytes, and what was taken out of it the same again: 2^17 at most each, or so
     // many readings of a thousand. All else is some 20 MiB in a build without optimisation, and the batches that wait.
-    drive::in_parallel([("100", 32), ("1000", 80)], |(items, bound_mib)| {
+    drive::in_parallel([("100", 32), ("1000", 40)], |(items, bound_mib)| {
         let running = host(NOWHERE)
             .env("SCRAPE_INTERVAL_S", "0.001")
             .env("FAULT_SERIES", "1000")

@@ -32,5 +32,5 @@ pub mod worker;
 
 pub(crate) use fate::words;
 pub(crate) use parent::own_program;
-pub use parent::{Isolated, Spawner};
+pub use parent::{Isolated, RawBooks, Spawner};
 pub(crate) use worker::end_with;

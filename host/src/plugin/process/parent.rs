@@ -131,9 +131,20 @@ impl Isolated {
         self.gone.recv_deadline(until) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// The books of the plugin's raw queue, as it told them last.
-    pub fn raw_queue(&self) -> RawQueueStats {
-        *self.shared.raw.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The books of the plugin's raw queue.
+    pub fn raw_books(&self) -> RawBooks {
+        RawBooks(Arc::clone(&self.shared))
+    }
+}
+
+/// The books of a raw queue in another process.
+#[derive(Debug)]
+pub struct RawBooks(Arc<Shared>);
+
+impl RawBooks {
+    /// As the process told them last.
+    pub fn get(&self) -> RawQueueStats {
+        *self.0.raw.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -30,22 +30,27 @@ pub(crate) struct Package {
     /// Of the rolling release, not of the running one.
     newest: bool,
     folder: &'static str,
+    /// Other binaries of it that are kept.
+    tools: &'static [&'static str],
 }
 
 /// What machines are watched with.
 pub(crate) const NODE_EXPORTER: Package =
-    Package { program: "prometheus-node-exporter", newest: false, folder: "node-exporter-debian" };
+    Package { program: "prometheus-node-exporter", newest: false, folder: "node-exporter-debian", tools: &[] };
 
 const ALL: [Package; 4] =
     [package(Kind::PrometheusDebian), package(Kind::Prometheus3), package(Kind::VictoriaMetrics), NODE_EXPORTER];
 
 /// The package of a receiver.
 pub(super) const fn package(kind: Kind) -> Package {
-    match kind {
-        Kind::PrometheusDebian => Package { program: "prometheus", newest: false, folder: "prometheus-debian" },
-        Kind::Prometheus3 => Package { program: "prometheus", newest: true, folder: "prometheus-sid" },
-        Kind::VictoriaMetrics => Package { program: "victoria-metrics", newest: true, folder: "victoria-metrics-sid" },
-    }
+    let (program, newest, folder) = match kind {
+        Kind::PrometheusDebian => ("prometheus", false, "prometheus-debian"),
+        Kind::Prometheus3 => ("prometheus", true, "prometheus-sid"),
+        Kind::VictoriaMetrics => ("victoria-metrics", true, "victoria-metrics-sid"),
+    };
+    // The newer Prometheus' package has no promtool.
+    let tools: &[_] = if matches!(kind, Kind::PrometheusDebian) { &["promtool"] } else { &[] };
+    Package { program, newest, folder, tools }
 }
 
 /// The binary of a package, fetched first if need be. None, with one line that says so, where it can't be had; in CI that is
@@ -60,6 +65,16 @@ pub(crate) fn binary(package: Package) -> Option<PathBuf> {
 /// The package's version, such as `2.42.0+ds-5+b5`.
 pub(super) fn version(package: Package) -> String {
     fs::read_to_string(home(package).join("version")).unwrap_or_else(|error| format!("unknown ({error})"))
+}
+
+/// The tool that comes with the Prometheus of the running release, as [`binary`].
+pub(super) fn promtool() -> Option<PathBuf> {
+    binary(package(Kind::PrometheusDebian)).map(|prometheus| prometheus.with_file_name("promtool"))
+}
+
+/// The binaries that are kept of a package.
+fn programs(package: Package) -> impl Iterator<Item = &'static str> {
+    [package.program].into_iter().chain(package.tools.iter().copied())
 }
 
 /// A package's folder. Cargo's folder for test files lies directly in the target folder.
@@ -77,7 +92,8 @@ fn fetch_missing() -> Result<(), String> {
     let lock = File::create(root().join(".lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
 
-    let missing: Vec<Package> = ALL.into_iter().filter(|&package| !home(package).is_dir()).collect();
+    let is_whole = |package: &Package| programs(*package).all(|program| home(*package).join(program).is_file());
+    let missing: Vec<Package> = ALL.into_iter().filter(|package| !is_whole(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -101,7 +117,7 @@ fn fetch(work: &Path, missing: &[Package]) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes the one package that lies in `work` apart and keeps its binary and its version.
+/// Takes the one package that lies in `work` apart and keeps its binaries and its version.
 fn unpack(work: &Path, named: Package) -> Result<(), String> {
     let failed = |error| format!("unpacking {}: {error}", named.program);
     let is_package = |path: &PathBuf| path.extension() == Some(OsStr::new("deb"));
@@ -113,8 +129,12 @@ fn unpack(work: &Path, named: Package) -> Result<(), String> {
     let version = run(Command::new("dpkg-deb").arg("--field").arg(&package).arg("Version"))?;
 
     fs::create_dir(&kept).map_err(failed)?;
-    fs::rename(tree.join("usr/bin").join(named.program), kept.join(named.program)).map_err(failed)?;
+    for program in programs(named) {
+        fs::rename(tree.join("usr/bin").join(program), kept.join(program)).map_err(failed)?;
+    }
     fs::write(kept.join("version"), version.trim()).map_err(failed)?;
+    // What an earlier version of these tests kept less of. That there mostly is nothing is no error.
+    let _ = fs::remove_dir_all(home(named));
     fs::rename(&kept, home(named)).map_err(failed)?;
     fs::remove_dir_all(&tree).map_err(failed)?;
     fs::remove_file(&package).map_err(failed)

@@ -103,6 +103,18 @@ impl Receiver {
         Some(receiver)
     }
 
+    /// What Prometheus' own `promtool` says of a text: all that it printed, and whether it was content.
+    pub(crate) fn promtool(&self, arguments: &[&str], text: &str) -> (String, bool) {
+        let tool = fetch::promtool().expect("it came with the receivers");
+        let file = self.folder.path().join("promtool.txt");
+        fs::write(&file, text).expect("a file of ours");
+        let input = File::open(&file).expect("a file of ours");
+        let mut command = Command::new(tool);
+        let output = command.args(arguments).stdin(input).output().expect("promtool can be executed");
+        let said = [output.stdout, output.stderr].concat();
+        (String::from_utf8_lossy(&said).into_owned(), output.status.success())
+    }
+
     /// The package's version.
     pub(crate) fn version(&self) -> String {
         fetch::version(fetch::package(self.kind))

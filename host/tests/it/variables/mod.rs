@@ -18,6 +18,7 @@ mod mistakes;
 mod plugin;
 mod sources;
 mod spool;
+mod watching;
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ fn pushing_to(sink: &Sink) -> Host {
 
 /// Asks the host to stop, which it has to do well and with balanced books.
 #[track_caller]
-fn stop(host: &Running) -> Ledger {
+pub(crate) fn stop(host: &Running) -> Ledger {
     host.signal(SIGTERM);
     let status = host.wait(SOON);
     assert_eq!(status.code(), Some(0), "{}", host.log_text());
@@ -77,7 +78,7 @@ fn names() -> Vec<&'static str> {
 #[test]
 fn no_variable_is_without_a_test_of_its_effect() {
     let mut shown: Vec<&str> =
-        [effects::SHOWN, limits::SHOWN, plugin::SHOWN, spool::SHOWN, crate::access::SHOWN].concat();
+        [effects::SHOWN, limits::SHOWN, plugin::SHOWN, spool::SHOWN, watching::SHOWN, crate::access::SHOWN].concat();
     shown.retain(|name| !name.starts_with("DUMMY_"));
     shown.sort_unstable();
     let mut all = names();

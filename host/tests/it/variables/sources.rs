@@ -24,7 +24,9 @@ fn a_flag_beats_the_variable() {
         let good = match var.name {
             "MONITOR_IMPL_PATH" => plugin,
             "EXTERNAL_LABELS" => "a=b",
-            "SERIES_IDLE_S" | "MAX_SAMPLE_AGE_S" | "PLUGIN_STALL_S" => "60",
+            "SERIES_IDLE_S" | "MAX_SAMPLE_AGE_S" | "PLUGIN_STALL_S" | "READY_MAX_AGE_S" => "60",
+            "ADMIN_ADDR" => "127.0.0.1:0",
+            "JOB" | "INSTANCE" => "a name",
             "PLUGIN_ISOLATION" => "process",
             "PLUGIN_MEMORY_MAX" => "1GiB",
             "RETRY_ON_HTTP" => "401",

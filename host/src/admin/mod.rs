@@ -1,0 +1,95 @@
+//! The admin page: whether the run is alive, whether it delivers, and its metrics, over plain HTTP.
+//!
+//! Enters: connections to ADMIN_ADDR. Leaves: `/live`, `/ready` ([`ready`]), `/metrics`; and, by `monitor-host health`
+//! ([`health`]), an exit status. A thread of its own serves it, with a runtime that has no other; it opens the one socket
+//! of a run that listens.
+//!
+//! Never: changes anything; shows a setting; keeps the run from starting or from ending; waits for a stage of the path.
+
+pub mod health;
+pub mod ready;
+mod server;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::metrics::Observer;
+use crate::metrics::facts::Connections;
+
+/// What the page is made of.
+#[derive(Debug)]
+struct Page {
+    /// None until the plugin is made.
+    observer: OnceLock<Arc<Observer>>,
+    /// READY_MAX_AGE_S.
+    max_age: Duration,
+    /// Whether SELF_METRICS shows the metrics here.
+    shows_metrics: bool,
+    connections: Arc<Connections>,
+}
+
+/// The page, served until this is dropped.
+#[derive(Debug)]
+pub struct Admin {
+    page: Arc<Page>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// Serves the page at this address. Where that can't be, it is told once, and the run goes on without.
+    pub fn start(
+        address: SocketAddr,
+        max_age: Duration,
+        shows_metrics: bool,
+        connections: Arc<Connections>,
+    ) -> Option<Self> {
+        let page = Arc::new(Page { observer: OnceLock::new(), max_age, shows_metrics, connections });
+        let started = listen(address).and_then(|listener| {
+            let in_use = listener.local_addr()?;
+            let (stop, stopped) = oneshot::channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let own = Arc::clone(&page);
+            let serve = move || runtime.block_on(server::serve(listener, own, stopped));
+            let thread = thread::Builder::new().name("admin".to_owned()).spawn(serve)?;
+            Ok((in_use, stop, thread))
+        });
+        match started {
+            Ok((in_use, stop, thread)) => {
+                tracing::info!(url = %format_args!("http://{in_use}"), "health and metrics are served");
+                Some(Admin { page, stop: Some(stop), thread: Some(thread) })
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "ADMIN_ADDR: {address} can't be listened on: {error}; the run goes on without health and metrics \
+                     (another address, or off, ends this warning)"
+                );
+                None
+            }
+        }
+    }
+
+    /// From now on this run is looked at.
+    pub fn watch(&self, observer: Arc<Observer>) {
+        // There is one run in a process.
+        let _ = self.page.observer.set(observer);
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // It has nothing to finish: a panic of its own was told.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
