@@ -26,11 +26,11 @@ fn main() {
 
     let text: String = fixed.parts.concat();
     let floor = copy(text.as_bytes(), SERIES);
-    table.row("normalise a record", least(SERIES, || drop(fixed.normalise())), "memcpy of its text", floor);
+    table.row("normalise a record", least(SERIES, || fixed.normalise()), "memcpy of its text", floor);
     let document = fixed.document();
     let ignore = || serde_json::from_str::<serde::de::IgnoredAny>(&document).is_ok();
-    let floor = least(SERIES, || drop(black_box(ignore())));
-    let json = least(SERIES, || drop(black_box(fixed.normalise_json(document.as_bytes()))));
+    let floor = least(SERIES, ignore);
+    let json = least(SERIES, || fixed.normalise_json(document.as_bytes()));
     table.row("normalise JSON", json, "parsing alone", floor);
 
     let mut times = BTreeMap::new();
@@ -64,8 +64,7 @@ fn main() {
         table.row(&format!("cut {version}"), per(cut, samples), "that and snappy", floor + snappy);
 
         let mut out = vec![0; message.len()];
-        let unpack =
-            least(samples, || drop(black_box(snap::raw::Decoder::new().decompress(&packed[..length], &mut out))));
+        let unpack = least(samples, || snap::raw::Decoder::new().decompress(&packed[..length], &mut out).is_ok());
         let decode = least(samples, || match protocol {
             Protocol::V1 => drop(black_box(v1::WriteRequest::decode(&*message))),
             Protocol::V2 => drop(black_box(v2::Request::decode(&*message))),
@@ -115,10 +114,10 @@ fn labels_of(message: &[u8], version: &str) -> Vec<Vec<u8>> {
 }
 
 /// Nanoseconds for each of so many, the least of all rounds.
-fn least(of: usize, mut work: impl FnMut()) -> f64 {
+fn least<R>(of: usize, mut work: impl FnMut() -> R) -> f64 {
     let time = |_| {
         let began = Instant::now();
-        work();
+        black_box(work());
         began.elapsed()
     };
     per((0..ROUNDS).map(time).min().unwrap_or_default(), of)

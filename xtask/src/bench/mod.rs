@@ -64,8 +64,10 @@ impl Load {
     }
 }
 
-/// The columns: what is shown of a run, and with how many decimals.
-const COLUMNS: [(&str, usize, fn(&Cost) -> f64); 8] = [
+/// A column: its name, with how many decimals, and what is shown of a run.
+type Column = (&'static str, usize, fn(&Cost) -> f64);
+
+const COLUMNS: [Column; 8] = [
     ("CPU s per million", 3, |cost| cost.process.cpu_s / cost.samples * 1e6),
     ("% of a core", 2, |cost| cost.process.cpu_s / cost.seconds * 100.0),
     ("samples/s", 0, |cost| cost.samples / cost.seconds),
