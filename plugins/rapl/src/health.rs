@@ -66,6 +66,7 @@ pub(crate) struct Health {
     latest_ever: Duration,
     gauges: Option<Gauges>,
     began: Option<Moment>,
+    told: Option<Moment>,
     next: Duration,
 }
 
@@ -84,6 +85,7 @@ impl Health {
             latest_ever: Duration::ZERO,
             gauges: None,
             began: None,
+            told: None,
             next: Duration::ZERO,
         }
     }
@@ -114,10 +116,11 @@ impl Health {
         out: &RecordSender,
         samples: &mut Vec<Sample>,
     ) -> Result<(), Error> {
-        if now.at < self.next && !last {
+        // What is told at the end may have been told just now.
+        if now.at < self.next && !(last && self.told != Some(now)) {
             return Ok(());
         }
-        self.next = now.at + EVERY;
+        (self.next, self.told) = (now.at + EVERY, Some(now));
         let began = *self.began.get_or_insert(now);
         for (event, (count, series)) in &mut self.counted {
             if series.is_none() {

@@ -130,3 +130,16 @@ fn a_tree_that_stands_still_stops_at_once() {
     run.assert_stops_within(Duration::from_millis(100));
     assert!(run.samples_of("monitor_energy_joules_total").all(|sample| sample.value == 0.0));
 }
+
+#[test]
+fn one_reading_is_told_once() {
+    let tree = Tree::new();
+    tree.zone("intel-rapl:0", "package-0");
+    let root = tree.root().to_string_lossy().into_owned();
+    let harness = Harness::new::<Rapl>().setting("SYSFS_ROOT", root).scrape_interval(Duration::from_secs(3600));
+    let run = harness.run_until_samples(1, Duration::from_secs(20));
+    run.assert_ok();
+    for metric in ["monitor_rapl_wraps_total", "monitor_rapl_domains", "monitor_energy_joules_total"] {
+        assert_eq!(run.samples_of(metric).count(), 1, "{metric}");
+    }
+}
