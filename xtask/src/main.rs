@@ -1,11 +1,13 @@
 //! The repository's own chores.
 //!
 //! `cargo demo` builds the host and the dummy plugin and shows samples arriving. `cargo xtask long` runs the tests
-//! that take too long for every change. `cargo xtask isolation-cost` measures. `cargo xtask` lists the chores.
+//! that take too long for every change. `cargo xtask isolation-cost` and `cargo xtask rapl-cost` measure. `cargo xtask` lists the chores.
 
+mod bench;
 mod demo;
 mod isolation_cost;
 mod long;
+mod rapl_cost;
 
 use std::process::ExitCode;
 
@@ -15,11 +17,13 @@ fn main() -> ExitCode {
     let done = match chore.as_deref() {
         Some("demo") => demo::run(),
         Some("isolation-cost") => isolation_cost::run(),
+        Some("rapl-cost") => rapl_cost::run(),
         Some("long") => long::run(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!(
                 "chores:\n  demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
                  isolation-cost    measure what PLUGIN_ISOLATION=process costs, for COST_SECONDS (30) each load\n  \
+                 rapl-cost    measure the RAPL plugin at 1 kHz beside Python, for COST_SECONDS (30)\n  \
                  long [PART...]    run the tests that take too long for every change, or some of them (docs/long.md)"
             );
             return ExitCode::from(2);
