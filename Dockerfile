@@ -1,4 +1,5 @@
-# The host with the dummy plugin in its place (the default target), and what plugins are compiled in (`--target sdk`).
+# The host with a plugin in its place: the dummy (the default target), or another one (`--target rapl`). And what plugins are
+# compiled in (`--target sdk`).
 #
 # Everything is compiled on the builder's own platform for the wanted one, and the images themselves are only copied
 # together: building for another platform needs no emulation.
@@ -39,18 +40,22 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock \
     && find . -exec touch -d @0 {} +
 
 FROM toolchain AS dependencies
+# All that ships, built at once, so that the crates they share are built once.
+ENV PACKAGES="-p monitor-host -p monitor-dummy -p monitor-nvml -p monitor-python -p monitor-python-bridge -p monitor-rapl -p monitor-scrape"
 WORKDIR /build
 COPY --from=manifests /build .
-RUN cargo build --release --locked -p monitor-host -p monitor-dummy
+# Packages are split at the blanks on purpose.
+# hadolint ignore=SC2086
+RUN cargo build --release --locked $PACKAGES
 
 # The sources are made newer than the emptied ones, else cargo would take those for built.
 FROM dependencies AS build
 COPY . .
+# hadolint ignore=SC2086
 RUN find . -path ./target -prune -o -type f -exec touch {} + \
-    && cargo build --release --locked -p monitor-host -p monitor-dummy \
+    && cargo build --release --locked $PACKAGES \
     && mkdir /out \
-    && cp target/*-linux-gnu/release/monitor-host /out/ \
-    && cp target/*-linux-gnu/release/libmonitor_dummy.so /out/libmonitor_impl.so
+    && cp target/*-linux-gnu/release/monitor-host target/*-linux-gnu/release/libmonitor_*.so /out/
 
 # The crates that a plugin needs at least, downloaded here once.
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1-bookworm AS crates
@@ -75,7 +80,8 @@ COPY plugin-api /opt/monitor/plugin-api
 COPY plugins/template /opt/monitor/template
 WORKDIR /plugin
 
-FROM gcr.io/distroless/cc-debian12:nonroot AS runtime
+# The host without a plugin. Each of the images below is this and one library.
+FROM gcr.io/distroless/cc-debian12:nonroot AS base
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="monitor-host" \
@@ -84,7 +90,7 @@ LABEL org.opencontainers.image.title="monitor-host" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-COPY --from=build /out/ /opt/monitor/
+COPY --from=build /out/monitor-host /opt/monitor/
 ENV MONITOR_IMPL_PATH=/opt/monitor/libmonitor_impl.so
 ENV ADMIN_ADDR=0.0.0.0:9464
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/monitor/monitor-host", "health"]
@@ -92,3 +98,38 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/monitor/mo
 USER 65532:65532
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/monitor/monitor-host"]
+
+# Energy of processors: has to run as uid 0, with the host's /sys (plugins/rapl/README.md).
+FROM base AS rapl
+COPY --from=build /out/libmonitor_rapl.so /opt/monitor/libmonitor_impl.so
+
+# NVIDIA's GPUs. The driver's library is the host's: the container toolkit brings it, which these variables ask for.
+FROM base AS nvml
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=utility
+COPY --from=build /out/libmonitor_nvml.so /opt/monitor/libmonitor_impl.so
+
+# What exporters show.
+FROM base AS scrape
+COPY --from=build /out/libmonitor_scrape.so /opt/monitor/libmonitor_impl.so
+
+# Modules of the original's kind: a derived image puts its monitor_impl.py into /opt/monitor.
+FROM docker.io/library/python:3.11-slim-bookworm AS python
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="monitor-host python" \
+      org.opencontainers.image.description="monitor-host that runs a monitor_impl.py" \
+      org.opencontainers.image.source="https://github.com/aimilefth/monitor-host" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build /out/monitor-host /opt/monitor/
+COPY --from=build /out/libmonitor_python.so /opt/monitor/libmonitor_impl.so
+COPY --from=build /out/libmonitor_python_bridge.so /opt/monitor/
+ENV MONITOR_IMPL_PATH=/opt/monitor/libmonitor_impl.so
+USER 65532:65532
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/opt/monitor/monitor-host"]
+
+# The default: numbers that look like power, until another plugin is put in its place.
+FROM base AS runtime
+COPY --from=build /out/libmonitor_dummy.so /opt/monitor/libmonitor_impl.so

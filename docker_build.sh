@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Builds the image and its sdk for amd64 and arm64 with docker buildx, and pushes both.
+# Builds the images and the sdk for amd64 and arm64 with docker buildx, and pushes them.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 usage() {
     cat <<'TEXT'
-Builds the image (the host with the dummy plugin) and its sdk (what plugins are compiled in) with docker buildx,
-for linux/amd64 and linux/arm64, and pushes both. Nothing is emulated: arm64 is cross-compiled.
+Builds the image (the host with the dummy plugin), one for each sensor, and the sdk (what plugins are compiled in) with
+docker buildx, for linux/amd64 and linux/arm64, and pushes them. Nothing is emulated: arm64 is cross-compiled.
 
-    ./docker_build.sh             build and push aimilefth/base-monitoring-client and aimilefth/base-monitoring-client:sdk
+    ./docker_build.sh             build and push aimilefth/base-monitoring-client, and its tags sdk, rapl, nvml,
+                                  scrape and python
     ./docker_build.sh --load      build for this machine's platform only, into the local Docker; push nothing
 
 Environment:
-    IMAGE       another name, with or without a tag: me/monitor gives me/monitor:latest and me/monitor:sdk,
-                me/monitor:1.2 gives me/monitor:1.2 and me/monitor:1.2-sdk
+    IMAGE       another name, with or without a tag: me/monitor gives me/monitor:latest, me/monitor:sdk and so on,
+                me/monitor:1.2 gives me/monitor:1.2, me/monitor:1.2-sdk and so on
     PLATFORMS   other platforms to push for (linux/amd64,linux/arm64)
     BUILDER     a buildx builder of your own; by default one named monitor-host is made, because Docker's own can't
                 build for several platforms
@@ -39,9 +40,9 @@ done
 image=${IMAGE:-aimilefth/base-monitoring-client}
 # A colon before the last slash belongs to a registry's port.
 if [[ ${image##*/} == *:* ]]; then
-    sdk=$image-sdk
+    tagged=$image-
 else
-    sdk=$image:sdk
+    tagged=$image:
     image=$image:latest
 fi
 
@@ -67,7 +68,11 @@ if revision=$(git rev-parse HEAD 2>/dev/null); then
     options+=(--build-arg "REVISION=$revision")
 fi
 
-echo "building $image"
-docker buildx build "${options[@]}" --target runtime --tag "$image" .
-echo "building $sdk"
-docker buildx build "${options[@]}" --target sdk --tag "$sdk" .
+build() {
+    echo "building $2"
+    docker buildx build "${options[@]}" --target "$1" --tag "$2" .
+}
+build runtime "$image"
+for target in sdk rapl nvml scrape python; do
+    build "$target" "$tagged$target"
+done

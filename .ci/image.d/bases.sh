@@ -136,6 +136,22 @@ make_runtime_base() {
     rm -rf "$made"
 }
 
+# make_python_base ARCHITECTURE: Debian's CPython 3.11 in the place of the real one's, which is the same release in /usr/local.
+make_python_base() {
+    local arch=$1 made=$state/bases/python
+    ! podman image exists "$python_base" || return 0
+    rm -rf "$made"
+    mkdir -p "$made"
+    installable bookworm "$made/packages" \
+        {base-files,bash,coreutils,dash,libc6,libgcc-s1,libpython3.11,netbase,python3.11,tzdata}":$arch"
+    unpacked "$made/packages" "$made/root"
+    ln -s python3.11 "$made/root/usr/bin/python3"
+    [[ -e $made/root/bin/sh ]] || ln -s dash "$made/root/bin/sh"
+    imported "$python_base" "$arch" "$made/root" \
+        ENV=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin ENV=LANG=C.UTF-8 'CMD=["python3"]'
+    rm -rf "$made"
+}
+
 # emulator: prints the path of a program that runs arm64 programs.
 emulator() {
     local made=$state/emulator

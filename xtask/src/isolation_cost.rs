@@ -6,15 +6,13 @@
 //!
 //! Never: leaves a process running; judges.
 
-use std::env;
-use std::io::{BufRead, BufReader, Error, Read, Result, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Error, Result};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cost::{PATIENCE, build, receive, seconds};
 use crate::measure::{Ended, Process, children, process};
 
 const MODES: [&str; 2] = ["off", "process"];
@@ -27,18 +25,10 @@ const SERIES: u64 = 1000;
 /// Starts of each mode, one after the other.
 const STARTS: usize = 21;
 
-/// By then a host has pushed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Builds, measures and prints.
 pub(crate) fn run() -> Result<ExitCode> {
-    let folder = build()?;
-    let seconds = match env::var("COST_SECONDS") {
-        Ok(text) if !text.is_empty() => {
-            text.parse().map_err(|_| Error::other("COST_SECONDS is a number of seconds"))?
-        }
-        _ => 30,
-    };
+    let folder = build(&["monitor-host", "monitor-dummy"])?;
+    let seconds = seconds()?;
     println!(
         "{SERIES} series, remote write 1.0, a push each second, {seconds} s for each load; the host, then the plugin's process\n"
     );
@@ -158,57 +148,4 @@ fn host(folder: &Path, mode: &str, url: &str) -> Command {
     // Nothing but the path is to be measured.
     command.env("ADMIN_ADDR", "off").env("SELF_METRICS", "off");
     command
-}
-
-/// Builds the host and the dummy plugin as they are shipped; returns their folder.
-fn build() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    let status =
-        command.args(["build", "--release", "--package", "monitor-host", "--package", "monitor-dummy"]).status()?;
-    if !status.success() {
-        return Err(Error::other("the build failed"));
-    }
-    // This program lies in the folder of another profile, beside that one.
-    Ok(env::current_exe()?.with_file_name("..").join("release"))
-}
-
-/// A receiver that takes everything; returns where to push, and what tells of the first request.
-fn receive() -> Result<(String, Receiver<Instant>)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let url = format!("http://{}/api/v1/write", listener.local_addr()?);
-    let (arrived, first) = mpsc::channel();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let arrived = arrived.clone();
-            thread::spawn(move || answer(&stream, &arrived));
-        }
-    });
-    Ok((url, first))
-}
-
-/// Reads requests to the end of the connection.
-fn answer(stream: &TcpStream, arrived: &Sender<Instant>) -> Result<()> {
-    let (mut reader, mut writer) = (BufReader::new(stream), stream);
-    stream.set_nodelay(true)?;
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let line = line.trim_end().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(number) = line.strip_prefix("content-length:") {
-                length = number.trim().parse().map_err(Error::other)?;
-            }
-        }
-        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
-        // Nobody may wait for it any more.
-        let _ = arrived.send(Instant::now());
-        writer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
-    }
 }

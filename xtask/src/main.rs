@@ -1,13 +1,16 @@
 //! The repository's own chores.
 //!
 //! `cargo demo` builds the host and the dummy plugin and shows samples arriving. `cargo xtask long` runs the tests
-//! that take too long for every change. `cargo xtask isolation-cost` measures. `cargo xtask` lists the chores.
+//! that take too long for every change. `cargo xtask bench`, `isolation-cost` and `rapl-cost` measure. `cargo xtask` lists
+//! the chores.
 
 mod bench;
+mod cost;
 mod demo;
 mod isolation_cost;
 mod long;
 mod measure;
+mod rapl_cost;
 
 use std::process::ExitCode;
 
@@ -21,12 +24,14 @@ fn main() -> ExitCode {
         Some("bench-floor") => bench::floor::run().map(|()| ExitCode::SUCCESS),
         Some("demo") => demo::run(),
         Some("isolation-cost") => isolation_cost::run(),
+        Some("rapl-cost") => rapl_cost::run(),
         Some("long") => long::run(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!(
                 "chores:\n  bench [LOAD...] [--vs COMMAND]    measure the whole process under load, beside a floor (docs/performance.md)\n  \
                  demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
                  isolation-cost    measure what PLUGIN_ISOLATION=process costs, for COST_SECONDS (30) each load\n  \
+                 rapl-cost    measure the RAPL plugin at 1 kHz beside Python, for COST_SECONDS (30)\n  \
                  long [PART...]    run the tests that take too long for every change, or some of them (docs/long.md)"
             );
             return ExitCode::from(2);

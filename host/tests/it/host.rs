@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -60,6 +61,12 @@ impl Host {
     /// Starts it in this folder.
     pub(crate) fn within(mut self, folder: &Path) -> Self {
         self.0.current_dir(folder);
+        self
+    }
+
+    /// As this user and group; only root can.
+    pub(crate) fn of_user(mut self, id: u32) -> Self {
+        self.0.uid(id).gid(id);
         self
     }
 

@@ -52,7 +52,8 @@ mod order;
 mod telling;
 mod unread;
 
-// What sensors give.
+// What sensors give, and what all of them have in common.
+mod alike;
 mod nvml;
 mod python;
 mod rapl;

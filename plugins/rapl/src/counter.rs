@@ -6,9 +6,6 @@
 
 use std::time::Duration;
 
-/// No domain of one machine draws more, in watts: what would need more is no energy but a counter that was set anew.
-const MOST_WATTS: u128 = 20_000;
-
 /// The counter is refreshed about each millisecond, and late at times: so much energy more may show up in one interval.
 const REFRESH: Duration = Duration::from_millis(20);
 
@@ -34,13 +31,25 @@ pub(crate) enum Step {
 #[derive(Clone, Debug)]
 pub(crate) struct Counter {
     range_uj: Option<u64>,
+    most_watts: u64,
     last: Option<(u64, Duration)>,
 }
 
 impl Counter {
-    /// A counter whose greatest value is `range_uj` microjoules (`max_energy_range_uj`), where that is known.
-    pub(crate) fn new(range_uj: Option<u64>) -> Self {
-        Counter { range_uj: range_uj.filter(|&range| range > 0), last: None }
+    /// A counter whose greatest value is `range_uj` microjoules (`max_energy_range_uj`), where that is known. Nothing draws more
+    /// than `most_watts` there: what would need more is no energy but a counter that was set anew.
+    pub(crate) fn new(range_uj: Option<u64>, most_watts: u64) -> Self {
+        Counter { range_uj: range_uj.filter(|&range| range > 0), most_watts, last: None }
+    }
+
+    /// The range is read anew when a counter comes back.
+    pub(crate) fn has_range(&mut self, range_uj: Option<u64>) {
+        self.range_uj = range_uj.filter(|&range| range > 0);
+    }
+
+    /// Begins anew: what was spent since the last reading can't be known.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
     }
 
     /// Takes a reading of `now_uj` microjoules at `at`, on any clock that never goes back.
@@ -58,7 +67,7 @@ impl Counter {
             },
         };
         // Watts times microseconds are microjoules.
-        let most = MOST_WATTS * (at.saturating_sub(last_at) + REFRESH).as_micros();
+        let most = u128::from(self.most_watts) * (at.saturating_sub(last_at) + REFRESH).as_micros();
         if u128::from(uj) > most { Step::Reset } else { Step::Spent { uj, wrapped } }
     }
 }
@@ -75,7 +84,7 @@ mod tests {
 
     #[test]
     fn differences_wraps_and_resets_are_told_apart() {
-        let mut counter = Counter::new(Some(262_143_328_850));
+        let mut counter = Counter::new(Some(262_143_328_850), 20_000);
         assert_eq!(counter.step(262_143_000_000, S), Step::First);
         assert_eq!(counter.step(262_143_328_850, 2 * S), spent(328_850, false));
         assert_eq!(counter.step(100, 3 * S), spent(100, true));
@@ -88,9 +97,30 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_that_looks_like_a_wrap_is_told_by_the_power_that_it_would_take() {
+        // From 200 kJ to the end of the range and on: 62 kJ in 5 s are 12 kW.
+        let step = |most_watts| {
+            let mut counter = Counter::new(Some(262_143_328_850), most_watts);
+            counter.step(200_000_000_000, S);
+            counter.step(1000, 6 * S)
+        };
+        assert_eq!(step(4000), Step::Reset);
+        assert_eq!(step(20_000), spent(62_143_329_850, true));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_counted() {
+        let mut counter = Counter::new(None, 20_000);
+        counter.step(1000, S);
+        counter.forget();
+        assert_eq!(counter.step(10, 2 * S), Step::First);
+        assert_eq!(counter.step(12, 3 * S), spent(2, false));
+    }
+
+    #[test]
     fn without_a_range_a_fall_is_not_guessed() {
         for range in [None, Some(0)] {
-            let mut counter = Counter::new(range);
+            let mut counter = Counter::new(range, 20_000);
             counter.step(1000, S);
             assert_eq!(counter.step(10, 2 * S), Step::NoRange);
             assert_eq!(counter.step(30, 3 * S), spent(20, false));
@@ -101,7 +131,8 @@ mod tests {
     fn nothing_is_lost_over_many_wraps() {
         // Five joules: it wraps all the time.
         let range = 5_000_000;
-        let (mut counter, mut shown, mut spent_uj, mut counted, mut wraps) = (Counter::new(Some(range)), 3, 0, 0, 0);
+        let (mut counter, mut shown, mut spent_uj, mut counted, mut wraps) =
+            (Counter::new(Some(range), 20_000), 3, 0, 0, 0);
         counter.step(shown, Duration::ZERO);
         for i in 1..20_000u64 {
             let uj = (i * 7919) % range;

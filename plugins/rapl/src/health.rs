@@ -1,11 +1,12 @@
 //! How well the sensor itself does, as series of its own.
 //!
-//! Enters: what happened in each sweep. Leaves: counters and the greatest lateness, every [`EVERY`] and at the end.
+//! Enters: what happened in each sweep. Leaves: counters, the greatest lateness, and how many domains are read, every
+//! [`EVERY`] and at the end; a line for the log at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use monitor_plugin_api::{Error, RecordSender, Sample, Series, SeriesSpec};
+use monitor_plugin_api::{Error, RecordSender, Sample, Series, SeriesSpec, tracing};
 
 use crate::clock::Moment;
 use crate::sweep::errno;
@@ -24,9 +25,14 @@ pub(crate) enum Event {
     NoRange,
     /// A counter could not be read, with the error's number.
     ReadError(i32),
+    /// A domain vanished: its package was taken offline, or its driver was.
+    Lost,
     /// A deadline was left out because the sweep before came late.
     Missed,
 }
+
+/// The events that have no further label: each is a series from the beginning.
+const PLAIN: [Event; 5] = [Event::Wrap, Event::Reset, Event::NoRange, Event::Lost, Event::Missed];
 
 impl Event {
     fn spec(self) -> SeriesSpec {
@@ -40,6 +46,7 @@ impl Event {
                 "Times that an energy counter of unknown range wrapped: that interval is left out.",
             ),
             Event::ReadError(_) => ("monitor_rapl_read_errors_total", "Energy counters that could not be read."),
+            Event::Lost => ("monitor_rapl_lost_domains_total", "Times that an energy counter vanished from powercap."),
             Event::Missed => ("monitor_rapl_missed_deadlines_total", "Readings left out because one came too late."),
         };
         let spec = SeriesSpec::counter(metric).help(help);
@@ -53,17 +60,34 @@ impl Event {
 /// The books.
 pub(crate) struct Health {
     counted: BTreeMap<Event, (u64, Option<Series>)>,
+    sweeps: u64,
+    /// The greatest delay of a reading since the last report, and ever.
     latest: Duration,
-    lateness: Option<Series>,
+    latest_ever: Duration,
+    gauges: Option<Gauges>,
     began: Option<Moment>,
+    told: Option<Moment>,
     next: Duration,
+}
+
+struct Gauges {
+    lateness: Series,
+    domains: Series,
 }
 
 impl Health {
     /// Books with a zero for each event that has no further label.
     pub(crate) fn new() -> Self {
-        let counted = [Event::Wrap, Event::Reset, Event::NoRange, Event::Missed].map(|event| (event, (0, None)));
-        Health { counted: counted.into(), latest: Duration::ZERO, lateness: None, began: None, next: Duration::ZERO }
+        Health {
+            counted: PLAIN.map(|event| (event, (0, None))).into(),
+            sweeps: 0,
+            latest: Duration::ZERO,
+            latest_ever: Duration::ZERO,
+            gauges: None,
+            began: None,
+            told: None,
+            next: Duration::ZERO,
+        }
     }
 
     /// Counts so many of an event. Returns whether it is the first of its kind.
@@ -73,26 +97,30 @@ impl Health {
         times > 0 && *counted == times
     }
 
-    /// Notes how late a sweep began.
-    pub(crate) fn late(&mut self, by: Duration) {
-        self.latest = self.latest.max(by);
+    /// Notes a sweep, and how late it began.
+    pub(crate) fn sweep(&mut self, late: Duration) {
+        self.sweeps += 1;
+        self.latest = self.latest.max(late);
+        self.latest_ever = self.latest_ever.max(late);
     }
 
-    /// Puts the series into `samples` when they are due.
+    /// Puts the series into `samples` when they are due; `domains` are read at present.
     ///
     /// # Errors
     /// A series can't be registered.
     pub(crate) fn report(
         &mut self,
         now: Moment,
+        domains: usize,
         last: bool,
         out: &RecordSender,
         samples: &mut Vec<Sample>,
     ) -> Result<(), Error> {
-        if now.at < self.next && !last {
+        // What is told at the end may have been told just now.
+        if now.at < self.next && !(last && self.told != Some(now)) {
             return Ok(());
         }
-        self.next = now.at + EVERY;
+        (self.next, self.told) = (now.at + EVERY, Some(now));
         let began = *self.began.get_or_insert(now);
         for (event, (count, series)) in &mut self.counted {
             if series.is_none() {
@@ -101,12 +129,42 @@ impl Health {
             // Counts stay far below 2^53, where doubles end to be exact.
             samples.extend(series.as_ref().map(|series| series.sample(*count as f64, now.timestamp_ms)));
         }
-        if self.lateness.is_none() {
-            let spec = SeriesSpec::gauge("monitor_rapl_lateness_seconds").unit("seconds");
-            self.lateness = Some(out.register(spec.help("The greatest delay of a reading since the last report."))?);
-        }
-        samples.extend(self.lateness.as_ref().map(|s| s.sample(self.latest.as_secs_f64(), now.timestamp_ms)));
+        let gauges = match &mut self.gauges {
+            Some(gauges) => gauges,
+            none => none.insert(Gauges::register(out)?),
+        };
+        samples.push(gauges.lateness.sample(self.latest.as_secs_f64(), now.timestamp_ms));
+        samples.push(gauges.domains.sample(domains as f64, now.timestamp_ms));
         self.latest = Duration::ZERO;
         Ok(())
+    }
+
+    /// Says how it went, in one line.
+    pub(crate) fn conclude(&self) {
+        let count = |event| self.counted.get(&event).map_or(0, |(count, _)| *count);
+        let read_errors: u64 =
+            self.counted.iter().filter(|(event, _)| matches!(event, Event::ReadError(_))).map(|(_, (n, _))| n).sum();
+        tracing::info!(
+            sweeps = self.sweeps,
+            missed_deadlines = count(Event::Missed),
+            greatest_lateness_s = self.latest_ever.as_secs_f64(),
+            wraps = count(Event::Wrap),
+            resets = count(Event::Reset),
+            unknown_range = count(Event::NoRange),
+            lost_domains = count(Event::Lost),
+            read_errors,
+            "RAPL was read"
+        );
+    }
+}
+
+impl Gauges {
+    fn register(out: &RecordSender) -> Result<Self, Error> {
+        let lateness = SeriesSpec::gauge("monitor_rapl_lateness_seconds").unit("seconds");
+        let domains = SeriesSpec::gauge("monitor_rapl_domains").help("Energy counters that are read at present.");
+        Ok(Gauges {
+            lateness: out.register(lateness.help("The greatest delay of a reading since the last report."))?,
+            domains: out.register(domains)?,
+        })
     }
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod counter;
+mod domain;
 mod health;
 mod output;
 mod sweep;
@@ -14,7 +15,6 @@ mod tests;
 mod tree;
 mod zones;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,25 +24,26 @@ use monitor_plugin_api::{
 };
 
 use clock::{Clock, Moment};
-use output::{Names, Output};
-use sweep::{Readings, Sweeper};
+use output::{Form, Output};
+use sweep::{Reading, Sweeper};
 use zones::Zone;
 
 /// All counters at one moment.
 struct Sweep {
     moment: Moment,
-    readings: Readings,
-    /// How far behind its deadline it began.
+    /// The domains of the readings: the same table as in the sweep before, as long as nothing is found anew.
+    zones: Arc<[Zone]>,
+    readings: Vec<Reading>,
+    /// How far behind its deadline it began; the greatest delay, where sweeps before it were lost.
     late: Duration,
     /// Deadlines before it that were left out.
     missed: u64,
 }
 
 struct Rapl {
+    root: PathBuf,
     zones: Arc<[Zone]>,
-    names: Names,
-    with_power: bool,
-    service: String,
+    form: Form,
 }
 
 impl MonitorImpl for Rapl {
@@ -50,31 +51,35 @@ impl MonitorImpl for Rapl {
 
     fn new() -> Result<Self, Error> {
         let root = PathBuf::from(setting("SYSFS_ROOT").text("/sys")?);
-        let names = match setting("RAPL_NAMES").choice("both", &["conventional", "pyjoules", "both"])? {
-            "conventional" => Names { conventional: true, original: false },
-            "pyjoules" => Names { conventional: false, original: true },
-            _ => Names { conventional: true, original: true },
-        };
-        let with_power = setting("RAPL_POWER").choice("off", &["off", "on"])? == "on";
+        let names = setting("RAPL_NAMES").choice("both", &["conventional", "pyjoules", "both"])?;
+        let power = setting("RAPL_POWER").choice("off", &["off", "on"])? == "on";
         let service = setting("SERVICE_LABEL").text("monitor")?;
-        let zones = find(&root)?;
-        Ok(Rapl { zones: zones.into(), names, with_power, service })
+        let form = Form { conventional: names != "pyjoules", original: names != "conventional", power, service };
+        let zones = find(&root)?.into();
+        Ok(Rapl { root, zones, form })
     }
 
     fn get_power(&self, out: RawSender<Sweep>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
-        let mut sweeper = Sweeper::new(Arc::clone(&self.zones), open);
+        warn_of_hidden_wraps(&self.zones, scrape_interval);
+        let mut sweeper = Sweeper::new(self.root.clone(), Arc::clone(&self.zones), Instant::now());
         let mut clock = Clock::new();
+        let (mut late, mut missed) = (Duration::ZERO, 0);
         for tick in stop.every(scrape_interval) {
-            let late = tick.due.elapsed();
+            late = late.max(tick.due.elapsed());
+            missed += tick.missed;
             let (moment, readings) = clock.around(|| sweeper.sweep(Instant::now()));
+            let sweep = Sweep { moment, zones: sweeper.zones(), readings, late, missed };
             // A full queue hands it back, and no energy is lost: the next sweep has it.
-            let _ = out.send_timeout(Sweep { moment, readings, late, missed: tick.missed }, Duration::ZERO);
+            if out.send_timeout(sweep, Duration::ZERO).is_ok() {
+                (late, missed) = (Duration::ZERO, 0);
+            }
+            sweeper.look_around(Instant::now());
         }
         Ok(())
     }
 
     fn process_data(&self, input: RawReceiver<Sweep>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
-        let mut output = Output::new(&self.zones, self.names, self.with_power, &self.service, out);
+        let mut output = Output::new(self.form.clone(), out);
         for sweep in input {
             output.take(&sweep)?;
         }
@@ -83,8 +88,22 @@ impl MonitorImpl for Rapl {
     }
 }
 
-fn open(zone: &Zone) -> std::io::Result<File> {
-    File::open(&zone.counter)
+/// What a large processor draws, in watts.
+const MANY_WATTS: f64 = 1000.0;
+
+/// A counter that wraps twice between two readings can't be told from one that does so once.
+fn warn_of_hidden_wraps(zones: &[Zone], scrape_interval: Duration) {
+    let least = zones.iter().filter_map(|zone| Some((zone.range_uj?, zone))).min_by_key(|(range_uj, _)| *range_uj);
+    if let Some((range_uj, zone)) = least {
+        let wraps_after_s = range_uj as f64 / 1e6 / MANY_WATTS;
+        if scrape_interval.as_secs_f64() > wraps_after_s {
+            tracing::warn!(
+                domain = zone.domain,
+                "at {MANY_WATTS} W this energy counter wraps every {wraps_after_s} s: of two wraps between two readings one is \
+                 lost; make SCRAPE_INTERVAL_S shorter"
+            );
+        }
+    }
 }
 
 /// The domains below `root`, of which at least one can be read.
@@ -104,7 +123,7 @@ fn find(root: &Path) -> Result<Vec<Zone>, Error> {
         return Err(nothing(format!("{} shows no zone intel-rapl:*", powercap.display())));
     }
     let zones: Arc<[Zone]> = found.zones.into();
-    let sweeper = Sweeper::new(Arc::clone(&zones), open);
+    let sweeper = Sweeper::new(root.into(), Arc::clone(&zones), Instant::now());
     for (zone, error) in sweeper.closed() {
         let why = unreadable(&zone.counter, error);
         if sweeper.is_blind() {

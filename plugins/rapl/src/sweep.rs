@@ -1,40 +1,76 @@
 //! Reading all counters at once, again and again.
 //!
-//! Enters: the domains of this machine. Leaves: one sweep a time: what each counter showed, or the error in its place. Files
-//! stay open and are read from their beginning: a twentieth of the cost of opening them each time.
+//! Enters: the root of a sysfs, and the domains that were found there. Leaves: one sweep a time: what each counter showed, or
+//! the error in its place. Files stay open and are read from their beginning: a twentieth of the cost of opening them each
+//! time. [`Sweeper::look_around`], between two sweeps, opens again what failed, and finds what came, went, or moved.
 //!
-//! Never: waits; allocates for a read; lets one bad counter spoil the others.
+//! Never: waits; allocates for a read; lets one bad counter spoil the others; gives a domain another place in a sweep.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::zones::Zone;
+use crate::zones::{self, Zone};
 
-/// A file that failed is opened again after so long: a package that is back, permissions that were mended.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How soon after a first failure the zones are looked at again: a device that is gone, or came back as another one.
+const SOON: Duration = Duration::from_secs(1);
 
-/// What one sweep gave, counter by counter in the order of the zones: microjoules, or the error's number.
-pub(crate) type Readings = Vec<Result<u64, i32>>;
+/// And how often as long as something is amiss.
+const WHILE_AMISS: Duration = Duration::from_secs(5);
 
-/// Something that shows a number: a file here, anything in a test.
-pub(crate) trait Counts {
-    /// What it shows now, in microjoules.
-    ///
-    /// # Errors
-    /// The system's own.
-    fn read(&self) -> io::Result<u64>;
+/// And when all is well: a package that was offline at the start.
+const WHEN_WELL: Duration = Duration::from_secs(60);
+
+/// What one counter gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// So many microjoules.
+    Uj(u64),
+    /// It is there and can't be read, with the error's number.
+    Failed(i32),
+    /// Powercap does not show it any more.
+    Gone,
 }
 
-impl Counts for File {
-    fn read(&self) -> io::Result<u64> {
-        // 20 digits and a line's end are the longest that a 64-bit number can be.
-        let mut text = [0; 24];
-        let length = self.read_at(&mut text, 0)?;
-        parse(&text[..length]).ok_or_else(|| io::Error::from_raw_os_error(NOT_A_NUMBER))
+/// One counter's file.
+struct Slot {
+    /// Open, or why it is not.
+    file: Result<File, i32>,
+    /// The last read failed; the file is kept, because the next one may not.
+    failing: bool,
+    gone: bool,
+}
+
+impl Slot {
+    fn open(zone: &Zone) -> Self {
+        Slot { file: File::open(&zone.counter).map_err(number), failing: false, gone: false }
     }
+
+    fn is_well(&self) -> bool {
+        self.file.is_ok() && !self.failing && !self.gone
+    }
+
+    fn read(&mut self) -> Reading {
+        if self.gone {
+            return Reading::Gone;
+        }
+        let reading = match &self.file {
+            Ok(file) => read(file).map_err(number),
+            Err(why) => Err(*why),
+        };
+        self.failing = reading.is_err();
+        reading.map_or_else(Reading::Failed, Reading::Uj)
+    }
+}
+
+fn read(file: &File) -> io::Result<u64> {
+    // 20 digits and a line's end are the longest that a 64-bit number can be.
+    let mut text = [0; 24];
+    let length = file.read_at(&mut text, 0)?;
+    parse(&text[..length]).ok_or_else(|| io::Error::from_raw_os_error(NOT_A_NUMBER))
 }
 
 /// EINVAL stands for a counter that shows something else than a number.
@@ -50,58 +86,97 @@ fn parse(text: &[u8]) -> Option<u64> {
 }
 
 /// The counters, open.
-pub(crate) struct Sweeper<C = File> {
+pub(crate) struct Sweeper {
+    root: PathBuf,
     zones: Arc<[Zone]>,
-    open: fn(&Zone) -> io::Result<C>,
-    /// By zone: the open counter, or why there is none.
-    counters: Vec<Result<C, i32>>,
-    try_again: Option<Instant>,
+    /// By zone.
+    slots: Vec<Slot>,
+    next_look: Instant,
 }
 
-impl<C: Counts> Sweeper<C> {
+impl Sweeper {
     /// Opens all of them; those that can't be opened now are tried again later.
-    pub(crate) fn new(zones: Arc<[Zone]>, open: fn(&Zone) -> io::Result<C>) -> Self {
-        let counters: Vec<_> = zones.iter().map(|zone| open(zone).map_err(number)).collect();
-        let try_again = counters.iter().any(Result::is_err).then(|| Instant::now() + AGAIN_AFTER);
-        Sweeper { zones, open, counters, try_again }
+    pub(crate) fn new(root: PathBuf, zones: Arc<[Zone]>, now: Instant) -> Self {
+        let slots = zones.iter().map(Slot::open).collect();
+        let mut sweeper = Sweeper { root, zones, slots, next_look: now };
+        sweeper.look_again(now);
+        sweeper
     }
 
     /// Whether no counter could be opened.
     pub(crate) fn is_blind(&self) -> bool {
-        self.counters.iter().all(Result::is_err)
+        self.slots.iter().all(|slot| slot.file.is_err())
     }
 
     /// The counters that could not be opened, each with the error's number.
     pub(crate) fn closed(&self) -> impl Iterator<Item = (&Zone, i32)> {
-        self.zones.iter().zip(&self.counters).filter_map(|(zone, counter)| Some((zone, *counter.as_ref().err()?)))
+        self.zones.iter().zip(&self.slots).filter_map(|(zone, slot)| Some((zone, *slot.file.as_ref().err()?)))
+    }
+
+    /// The domains in the order of the readings: one that is found later comes behind the others, and none ever leaves.
+    pub(crate) fn zones(&self) -> Arc<[Zone]> {
+        Arc::clone(&self.zones)
     }
 
     /// Reads all counters.
-    pub(crate) fn sweep(&mut self, now: Instant) -> Readings {
-        if self.try_again.is_some_and(|again| again <= now) {
-            for (counter, zone) in self.counters.iter_mut().zip(&*self.zones) {
-                if counter.is_err() {
-                    *counter = (self.open)(zone).map_err(number);
-                }
+    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<Reading> {
+        let mut readings = Vec::with_capacity(self.slots.len());
+        for slot in &mut self.slots {
+            let was_well = slot.is_well();
+            readings.push(slot.read());
+            if was_well && slot.failing {
+                self.next_look = self.next_look.min(now + SOON);
             }
-            self.try_again = None;
-        }
-        let mut readings = Vec::with_capacity(self.counters.len());
-        for counter in &mut self.counters {
-            let reading = match counter {
-                Ok(open) => open.read().map_err(number),
-                Err(why) => Err(*why),
-            };
-            if let Err(why) = reading {
-                // The device behind the file may have gone: a new file, later, shows whether it is back.
-                *counter = Err(why);
-                self.try_again.get_or_insert(now + AGAIN_AFTER);
-            }
-            readings.push(reading);
         }
         readings
     }
+
+    /// Looks at the zones again, where it is time to: takes some file operations a zone.
+    pub(crate) fn look_around(&mut self, now: Instant) {
+        if now < self.next_look {
+            return;
+        }
+        let found = zones::discover(&self.root).map(|found| found.zones).unwrap_or_default();
+        let mut zones = self.zones.to_vec();
+        let mut seen = vec![false; zones.len()];
+        for zone in found {
+            // Who is read is who he was, whatever name would be given to him today.
+            let reads_it = |i: &usize| self.slots[*i].is_well() && zones[*i].counter == zone.counter;
+            let known = (0..self.slots.len()).find(reads_it);
+            match known.or_else(|| zones.iter().position(|known| known.domain == zone.domain)) {
+                Some(i) => {
+                    seen[i] = true;
+                    if !self.slots[i].is_well() {
+                        self.slots[i] = Slot::open(&zone);
+                        zones[i] = zone;
+                    }
+                }
+                None => {
+                    self.slots.push(Slot::open(&zone));
+                    seen.push(true);
+                    zones.push(zone);
+                }
+            }
+        }
+        for (slot, seen) in self.slots.iter_mut().zip(seen) {
+            if !seen && !slot.is_well() {
+                *slot = Slot { file: Err(NO_DEVICE), failing: false, gone: true };
+            }
+        }
+        if zones != *self.zones {
+            self.zones = zones.into();
+        }
+        self.look_again(now);
+    }
+
+    fn look_again(&mut self, now: Instant) {
+        let all_well = self.slots.iter().all(Slot::is_well);
+        self.next_look = now + if all_well { WHEN_WELL } else { WHILE_AMISS };
+    }
 }
+
+/// ENODEV.
+const NO_DEVICE: i32 = 19;
 
 fn number(error: io::Error) -> i32 {
     error.raw_os_error().unwrap_or(NOT_A_NUMBER)
@@ -114,12 +189,17 @@ pub(crate) fn errno(number: i32) -> String {
         2 => "ENOENT",
         5 => "EIO",
         6 => "ENXIO",
+        11 => "EAGAIN",
+        12 => "ENOMEM",
         13 => "EACCES",
+        16 => "EBUSY",
         19 => "ENODEV",
         21 => "EISDIR",
         22 => "EINVAL",
+        23 => "ENFILE",
         24 => "EMFILE",
         61 => "ENODATA",
+        110 => "ETIMEDOUT",
         other => return format!("errno {other}"),
     };
     name.to_owned()
@@ -127,16 +207,19 @@ pub(crate) fn errno(number: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use Reading::{Failed, Gone, Uj};
+
     use super::*;
     use crate::tree::Tree;
     use crate::zones::discover;
 
-    fn open(zone: &Zone) -> io::Result<File> {
-        File::open(&zone.counter)
+    fn sweeper(tree: &Tree) -> (Sweeper, Instant) {
+        let now = Instant::now();
+        (Sweeper::new(tree.root().into(), discover(tree.root()).unwrap().zones.into(), now), now)
     }
 
-    fn sweeper(tree: &Tree) -> Sweeper {
-        Sweeper::new(discover(tree.root()).unwrap().zones.into(), open)
+    fn domains(sweeper: &Sweeper) -> Vec<String> {
+        sweeper.zones().iter().map(|zone| zone.domain.clone()).collect()
     }
 
     #[test]
@@ -152,10 +235,10 @@ mod tests {
     fn a_kept_descriptor_sees_each_value() {
         let tree = Tree::new();
         tree.zone("intel-rapl:0", "package-0").zone("intel-rapl:1", "package-1");
-        let mut sweeper = sweeper(&tree);
+        let (mut sweeper, now) = sweeper(&tree);
         for uj in [0, 5, 4_999_999, 12] {
             tree.shows("intel-rapl:1", uj);
-            assert_eq!(sweeper.sweep(Instant::now()), [Ok(0), Ok(uj)]);
+            assert_eq!(sweeper.sweep(now), [Uj(0), Uj(uj)]);
         }
     }
 
@@ -166,13 +249,68 @@ mod tests {
         // A file of the kernel's that can be opened, and gives EIO when it is read there.
         tree.remove("intel-rapl:0", "energy_uj");
         std::os::unix::fs::symlink("/proc/self/mem", tree.file("intel-rapl:0", "energy_uj")).unwrap();
-        let mut sweeper = sweeper(&tree);
-        let now = Instant::now();
-        assert_eq!(sweeper.sweep(now), [Err(5), Ok(0)]);
+        let (mut sweeper, now) = sweeper(&tree);
+        assert_eq!(sweeper.sweep(now), [Failed(5), Uj(0)]);
         assert_eq!(errno(5), "EIO");
         tree.remove("intel-rapl:0", "energy_uj");
         tree.shows("intel-rapl:0", 7);
-        assert_eq!(sweeper.sweep(now), [Err(5), Ok(0)], "not yet");
-        assert_eq!(sweeper.sweep(now + AGAIN_AFTER), [Ok(7), Ok(0)]);
+        sweeper.look_around(now);
+        assert_eq!(sweeper.sweep(now), [Failed(5), Uj(0)], "not yet");
+        sweeper.look_around(now + SOON);
+        assert_eq!(sweeper.sweep(now + SOON), [Uj(7), Uj(0)]);
+    }
+
+    #[test]
+    fn one_bad_read_costs_one_reading() {
+        let tree = Tree::new();
+        tree.zone("intel-rapl:0", "package-0");
+        let (mut sweeper, now) = sweeper(&tree);
+        tree.shows_text("intel-rapl:0", "no number at all      ");
+        assert_eq!(sweeper.sweep(now), [Failed(22)]);
+        tree.shows("intel-rapl:0", 9);
+        assert_eq!(sweeper.sweep(now), [Uj(9)]);
+    }
+
+    #[test]
+    fn a_zone_that_goes_and_comes_back_elsewhere_keeps_its_place() {
+        let tree = Tree::new();
+        tree.zone("intel-rapl:0", "package-0").zone("intel-rapl:1", "package-1").shows("intel-rapl:1", 3);
+        let (mut sweeper, now) = sweeper(&tree);
+        // What the kernel does with a descriptor of a device that is gone, as far as a file can do it.
+        tree.shows_text("intel-rapl:0", "                     ");
+        assert_eq!(sweeper.sweep(now), [Failed(22), Uj(3)]);
+        tree.remove_zone("intel-rapl:0");
+        sweeper.look_around(now + SOON);
+        assert_eq!(sweeper.sweep(now + SOON), [Gone, Uj(3)]);
+        // Another package lies now where it lay, and it lies where none did.
+        tree.zone("intel-rapl:0", "package-2").zone("intel-rapl:7", "package-0").shows("intel-rapl:7", 5);
+        let later = now + SOON + WHILE_AMISS;
+        sweeper.look_around(later);
+        assert_eq!(sweeper.sweep(later), [Uj(5), Uj(3), Uj(0)]);
+        assert_eq!(domains(&sweeper), ["package-0", "package-1", "package-2"]);
+    }
+
+    #[test]
+    fn a_zone_that_was_offline_at_the_start_is_found() {
+        let tree = Tree::new();
+        tree.zone("intel-rapl:0", "package-1");
+        let (mut sweeper, now) = sweeper(&tree);
+        tree.zone("intel-rapl:1", "package-0").shows("intel-rapl:1", 8);
+        assert_eq!(sweeper.sweep(now), [Uj(0)]);
+        sweeper.look_around(now + WHEN_WELL);
+        assert_eq!(sweeper.sweep(now), [Uj(0), Uj(8)]);
+        assert_eq!(domains(&sweeper), ["package-1", "package-0"]);
+    }
+
+    #[test]
+    fn of_two_with_one_name_the_one_that_stays_is_not_renamed() {
+        let tree = Tree::new();
+        tree.zone("intel-rapl:0", "psys").zone("intel-rapl:1", "psys").shows("intel-rapl:1", 4);
+        let (mut sweeper, now) = sweeper(&tree);
+        tree.shows_text("intel-rapl:0", "                     ");
+        assert_eq!(sweeper.sweep(now), [Failed(22), Uj(4)]);
+        tree.remove_zone("intel-rapl:0");
+        sweeper.look_around(now + SOON);
+        assert_eq!((sweeper.sweep(now), domains(&sweeper)), (vec![Gone, Uj(4)], vec!["psys".into(), "psys-1".into()]));
     }
 }

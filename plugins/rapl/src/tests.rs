@@ -7,10 +7,10 @@ use monitor_plugin_api::testing::Harness;
 use monitor_plugin_api::{Error, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop};
 
 use crate::clock::Moment;
-use crate::output::{Names, Output};
+use crate::output::{Form, Output};
 use crate::sweep::Sweeper;
 use crate::tree::{RANGE_UJ, Tree};
-use crate::{Rapl, Sweep, find, open};
+use crate::{Rapl, Sweep, find};
 
 const ZONES: [(&str, &str); 10] = [
     ("intel-rapl:0", "package-0-die-0"),
@@ -47,12 +47,13 @@ impl MonitorImpl for Lockstep {
             tree.zone(id, name);
         }
         let zones = find(tree.root())?.into();
-        let names = Names { conventional: true, original: true };
-        Ok(Lockstep { tree, rapl: Rapl { zones, names, with_power: false, service: "monitor".into() } })
+        let form = Form { conventional: true, original: true, power: false, service: "monitor".into() };
+        let root = tree.root().into();
+        Ok(Lockstep { tree, rapl: Rapl { root, zones, form } })
     }
 
     fn get_power(&self, out: RawSender<Sweep>, _scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
-        let mut sweeper = Sweeper::new(Arc::clone(&self.rapl.zones), open);
+        let mut sweeper = Sweeper::new(self.rapl.root.clone(), Arc::clone(&self.rapl.zones), Instant::now());
         let mut shown = [0; ZONES.len()];
         for step in 0..STEPS {
             for ((zone, (id, _)), shown) in (0..).zip(ZONES).zip(&mut shown) {
@@ -64,7 +65,8 @@ impl MonitorImpl for Lockstep {
             }
             let at = Duration::from_millis(step);
             let moment = Moment { at, timestamp_ms: 1_760_000_000_000 + step as i64 };
-            let sweep = Sweep { moment, readings: sweeper.sweep(Instant::now()), late: Duration::ZERO, missed: 0 };
+            let (readings, zones) = (sweeper.sweep(Instant::now()), sweeper.zones());
+            let sweep = Sweep { moment, zones, readings, late: Duration::ZERO, missed: 0 };
             if out.send(sweep).is_err() {
                 return Err(Error::new("the raw queue stayed full"));
             }
@@ -74,8 +76,7 @@ impl MonitorImpl for Lockstep {
     }
 
     fn process_data(&self, input: RawReceiver<Sweep>, out: RecordSender, _stop: Stop) -> Result<(), Error> {
-        let Rapl { zones, names, with_power, service } = &self.rapl;
-        let mut output = Output::new(zones, *names, *with_power, service, out);
+        let mut output = Output::new(self.rapl.form.clone(), out);
         for sweep in input {
             output.take(&sweep)?;
         }
@@ -86,8 +87,8 @@ impl MonitorImpl for Lockstep {
 
 #[test]
 fn over_thousands_of_wraps_no_microjoule_is_lost() {
-    // Each step is a sample of the counter and, but for the first, one of the interval.
-    let samples = ZONES.len() * (2 * STEPS as usize - 1);
+    // Each step is a sample of the counter and, but for the first one and the platform, one of the interval.
+    let samples = ZONES.len() * STEPS as usize + (ZONES.len() - 1) * (STEPS as usize - 1);
     let run = Harness::new::<Lockstep>().run_until_samples(samples, Duration::from_secs(60));
     run.assert_ok();
     let mut wraps = 0;
@@ -115,7 +116,7 @@ fn over_thousands_of_wraps_no_microjoule_is_lost() {
     }
     assert!(wraps > 10_000, "{wraps}");
     let intervals = run.samples_of("").chain(run.samples_of("pyjoules_remote_write_energy_uj"));
-    let all: u64 = (0..10).flat_map(|zone| (1..STEPS).map(move |step| spent(zone, step))).sum();
+    let all: u64 = (0..9).flat_map(|zone| (1..STEPS).map(move |step| spent(zone, step))).sum();
     assert_eq!(intervals.map(|sample| sample.value).sum::<f64>(), all as f64);
 }
 
@@ -128,4 +129,17 @@ fn a_tree_that_stands_still_stops_at_once() {
     run.assert_ok();
     run.assert_stops_within(Duration::from_millis(100));
     assert!(run.samples_of("monitor_energy_joules_total").all(|sample| sample.value == 0.0));
+}
+
+#[test]
+fn one_reading_is_told_once() {
+    let tree = Tree::new();
+    tree.zone("intel-rapl:0", "package-0");
+    let root = tree.root().to_string_lossy().into_owned();
+    let harness = Harness::new::<Rapl>().setting("SYSFS_ROOT", root).scrape_interval(Duration::from_secs(3600));
+    let run = harness.run_until_samples(1, Duration::from_secs(20));
+    run.assert_ok();
+    for metric in ["monitor_rapl_wraps_total", "monitor_rapl_domains", "monitor_energy_joules_total"] {
+        assert_eq!(run.samples_of(metric).count(), 1, "{metric}");
+    }
 }

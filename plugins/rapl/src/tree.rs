@@ -59,11 +59,21 @@ impl Tree {
 
     /// From now on the counter of a zone shows this many microjoules.
     pub(crate) fn shows(&self, id: &str, uj: u64) -> &Tree {
-        use std::io::Write;
         // Of one length, so that no reader ever sees a number cut short.
+        self.shows_text(id, &format!("{uj:020}\n"))
+    }
+
+    /// From now on the counter of a zone shows this, over what it showed before.
+    pub(crate) fn shows_text(&self, id: &str, text: &str) -> &Tree {
+        use std::io::Write;
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.file(id, "energy_uj"));
-        file.as_mut().unwrap().write_all(format!("{uj:020}\n").as_bytes()).unwrap();
+        file.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
         self
+    }
+
+    /// As the kernel does with a package that is taken offline. Only for a tree without links.
+    pub(crate) fn remove_zone(&self, id: &str) {
+        fs::remove_dir_all(self.class().join(id)).unwrap();
     }
 
     pub(crate) fn remove(&self, id: &str, name: &str) {

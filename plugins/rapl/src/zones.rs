@@ -41,17 +41,24 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    /// The name that the original's records give it: `package_0`, `core_0`, `dram_0`, `package_1_die_0`.
-    pub(crate) fn original_name(&self) -> String {
+    /// The name that the original's records give it: `package_0`, `core_0`, `dram_0`, `package_1_die_0`. They have no platform: it
+    /// would be summed with the packages in it.
+    pub(crate) fn original_name(&self) -> Option<String> {
         match self.family {
-            Family::Disjoint | Family::Platform if self.parent.is_empty() => {
-                let name = self.domain.replace('-', "_");
-                if self.family == Family::Platform && !name.contains('_') { name + "_0" } else { name }
-            }
+            Family::Platform => None,
+            _ if self.parent.is_empty() => Some(self.domain.replace('-', "_")),
             _ => {
                 let within = self.parent.strip_prefix("package-").unwrap_or(&self.parent);
-                format!("{}_{}", self.component, within.replace('-', "_"))
+                Some(format!("{}_{}", self.component, within.replace('-', "_")))
             }
+        }
+    }
+
+    /// More than it can ever draw, in watts: eight times the largest processor of today, and a platform of many.
+    pub(crate) fn most_watts(&self) -> u64 {
+        match self.family {
+            Family::Disjoint | Family::Inside => 4000,
+            Family::Platform => 20_000,
         }
     }
 }
@@ -142,7 +149,8 @@ fn describe(name: &str, parent: &str) -> Zone {
         _ if name.starts_with("package-") => ("package", Family::Disjoint),
         // Beside its package, not inside it, wherever the kernel shows it.
         "dram" => ("dram", Family::Disjoint),
-        _ if name == "psys" || name.starts_with("psys-") || name == "platform" => (name, Family::Platform),
+        _ if name == "psys" || name.starts_with("psys-") => ("psys", Family::Platform),
+        "platform" => (name, Family::Platform),
         _ if parent.is_empty() => (name, Family::Platform),
         _ => (name, Family::Inside),
     };
@@ -166,7 +174,7 @@ mod tests {
 
     fn names(tree: &Tree) -> Vec<(String, String)> {
         let zones = discover(tree.root()).unwrap().zones;
-        zones.iter().map(|zone| (zone.domain.clone(), zone.original_name())).collect()
+        zones.iter().map(|zone| (zone.domain.clone(), zone.original_name().unwrap_or_default())).collect()
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -184,7 +192,7 @@ mod tests {
             ("package-0/dram", "dram_0"),
             ("package-0/core", "core_0"),
             ("package-0/uncore", "uncore_0"),
-            ("psys", "psys_0"),
+            ("psys", ""),
         ];
         assert_eq!(names(&tree), pairs(&expected));
         let zones = discover(tree.root()).unwrap().zones;
@@ -217,8 +225,7 @@ mod tests {
         let tree = Tree::linked();
         tree.zone("intel-rapl:0", "package-0").zone("intel-rapl:0:0", "core");
         tree.zone("intel-rapl:1", "psys").zone("intel-rapl:2", "psys");
-        let expected =
-            [("package-0", "package_0"), ("package-0/core", "core_0"), ("psys", "psys_0"), ("psys-1", "psys_1")];
+        let expected = [("package-0", "package_0"), ("package-0/core", "core_0"), ("psys", ""), ("psys-1", "")];
         assert_eq!(names(&tree), pairs(&expected));
     }
 

@@ -17,6 +17,11 @@ pub(super) fn compat() -> Outcome {
     run("compat::a_plugin_runs_and_fails_alike_whatever_it_was_built_with", "COMPAT", "all")
 }
 
+/// All plugins, in both modes, for so many seconds.
+pub(super) fn flat() -> Outcome {
+    run("alike::flat::memory_descriptors_and_threads_stay_flat", "FLAT_SECONDS", "600")
+}
+
 fn run(test: &str, variable: &str, default: &str) -> Outcome {
     let amount = setting(variable).unwrap_or_else(|| default.into());
     let mut command = cargo();

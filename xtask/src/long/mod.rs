@@ -41,6 +41,11 @@ const PARTS: &[Part] = &[
         run: campaign::compat,
     },
     Part {
+        name: "flat",
+        what: "run all plugins for FLAT_SECONDS (600): memory, descriptors and threads stay flat",
+        run: campaign::flat,
+    },
+    Part {
         name: "fuzz",
         what: "fuzz each target for FUZZ_SECONDS (600), or those of FUZZ_TARGETS (spool,records) alone",
         run: fuzz::run,

@@ -16,7 +16,7 @@ use crate::plugins;
 pub(super) type Shown = BTreeMap<String, Vec<String>>;
 
 /// A machine with GPUs.
-pub(super) struct Rig {
+pub(crate) struct Rig {
     dir: tempfile::TempDir,
     shown: Mutex<Shown>,
 }
@@ -31,7 +31,7 @@ pub(super) const MODEL: &str = "NVIDIA Player 100";
 
 impl Rig {
     /// So many GPUs that offer all there is, each with figures of its own.
-    pub(super) fn new(gpus: u32) -> Self {
+    pub(crate) fn new(gpus: u32) -> Self {
         let rig = Rig { dir: tempfile::tempdir().unwrap(), shown: Mutex::default() };
         rig.change(|shown| {
             set(shown, "gpus", gpus);
@@ -80,11 +80,17 @@ impl Rig {
         self.seen_by(Host::new()).env("REMOTE_WRITE_URL", url).env("PUSH_INTERVAL_S", "0.1")
     }
 
+    /// What leads the plugin here.
+    pub(crate) fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        [("NVML_LIBRARY", player().to_owned()), ("NVML_PLAYER", self.file())]
+    }
+
     /// Any run of the host's, with the plugin.
     pub(super) fn seen_by(&self, host: Host) -> Host {
-        host.env("MONITOR_IMPL_PATH", plugins::so("monitor-nvml"))
-            .env("NVML_LIBRARY", player())
-            .env("NVML_PLAYER", self.file())
+        let host = host.env("MONITOR_IMPL_PATH", plugins::so("monitor-nvml"));
+        self.variables()
+            .into_iter()
+            .fold(host, |host, (name, value)| host.env(name, value))
             .env("NVML_SLOW_INTERVAL_S", "0.02")
             .env("NVML_RESCAN_S", "0.1")
             .env("SCRAPE_INTERVAL_S", "0.01")

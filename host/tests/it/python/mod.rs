@@ -3,7 +3,7 @@
 //! Enters: nothing. Leaves: hosts with the bridge. Never: takes a Python of the system's.
 
 mod bridge;
-mod cpython;
+pub(crate) mod cpython;
 mod pyjoules;
 mod row;
 mod table;

@@ -3,7 +3,7 @@
 
 mod answers;
 mod beside;
-mod exporter;
+pub(crate) mod exporter;
 mod exposer;
 mod expositions;
 mod pages;
