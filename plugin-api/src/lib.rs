@@ -45,6 +45,7 @@
 //! in memory, for its tests.
 
 pub mod abi;
+mod clock;
 mod error;
 mod exemplar;
 #[doc(hidden)]
@@ -64,6 +65,7 @@ pub mod testing;
 use std::time::Duration;
 
 pub use abi::Sample;
+pub use clock::{Clock, Moment};
 pub use error::Error;
 pub use exemplar::{Exemplar, WithExemplars};
 pub use histogram::{Count, Histogram, HistogramSample};

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use monitor_plugin_api::SeriesSpec;
+use monitor_plugin_api::{Clock, Moment, SeriesSpec};
 
-use crate::clock::{Clock, Moment};
 use crate::code::Code;
 use crate::field::Field;
 

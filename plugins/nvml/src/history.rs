@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use monitor_plugin_api::tracing;
+use monitor_plugin_api::{Clock, tracing};
 use nvml_wrapper::error::NvmlError;
 
 use crate::buffer::Buffer;
-use crate::clock::Clock;
 use crate::code::{Code, Fate};
 use crate::energy::Counter;
 use crate::field::{Field, Fields};

@@ -4,7 +4,6 @@
 //! answers into series. README.md has the settings and the series.
 
 mod buffer;
-mod clock;
 mod code;
 mod energy;
 mod field;

@@ -8,9 +8,8 @@
 
 use std::time::Duration;
 
-use monitor_plugin_api::{Error, RecordSender, Sample, Series, SeriesSpec, tracing};
+use monitor_plugin_api::{Error, Moment, RecordSender, Sample, Series, SeriesSpec, tracing};
 
-use crate::clock::Moment;
 use crate::counter::{Counter, Step};
 use crate::health::{Event, Health};
 use crate::output::Form;

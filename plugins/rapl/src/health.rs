@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use monitor_plugin_api::{Error, RecordSender, Sample, Series, SeriesSpec, tracing};
+use monitor_plugin_api::{Error, Moment, RecordSender, Sample, Series, SeriesSpec, tracing};
 
-use crate::clock::Moment;
 use crate::sweep::errno;
 
 /// How often they are sent.

@@ -3,7 +3,6 @@
 //! `get_power` reads all counters of powercap on a fixed grid; `process_data` makes them into counters that never wrap, and
 //! into the records of the program that came before this one. README.md has the settings and the series.
 
-mod clock;
 mod counter;
 mod domain;
 mod health;
@@ -20,10 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monitor_plugin_api::{
-    Error, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop, export_monitor_impl, setting, tracing,
+    Clock, Error, Moment, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop, export_monitor_impl, setting,
+    tracing,
 };
 
-use clock::{Clock, Moment};
 use output::{Form, Output};
 use sweep::{Reading, Sweeper};
 use zones::Zone;

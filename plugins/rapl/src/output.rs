@@ -6,10 +6,9 @@
 
 use std::sync::Arc;
 
-use monitor_plugin_api::{Error, RecordSender, Sample, tracing};
+use monitor_plugin_api::{Error, Moment, RecordSender, Sample, tracing};
 
 use crate::Sweep;
-use crate::clock::Moment;
 use crate::domain::Domain;
 use crate::health::{Event, Health};
 use crate::zones::Zone;

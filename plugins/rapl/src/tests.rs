@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monitor_plugin_api::testing::Harness;
-use monitor_plugin_api::{Error, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop};
+use monitor_plugin_api::{Error, Moment, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop};
 
-use crate::clock::Moment;
 use crate::output::{Form, Output};
 use crate::sweep::Sweeper;
 use crate::tree::{RANGE_UJ, Tree};

@@ -1,7 +1,7 @@
 //! The moment of a reading, twice: for the distance between two readings, and for people.
 //!
-//! Enters: both clocks, before and after the calls. Leaves: the middle of the calls on each; in milliseconds since the Unix
-//! epoch no two readings of one clock are the same.
+//! Enters: both clocks of the system, before and after a reading. Leaves: the middle of the reading on each; in milliseconds
+//! since the Unix epoch no two readings of one [`Clock`] are the same.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,28 +11,39 @@ const JITTER_MS: i64 = 10;
 
 /// When a reading was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// On the monotonic clock, since the clock was made.
-    pub(crate) at: Duration,
-    /// Milliseconds since the Unix epoch.
-    pub(crate) timestamp_ms: i64,
+pub struct Moment {
+    /// On the monotonic clock, since the [`Clock`] was made: for what is divided by time.
+    pub at: Duration,
+    /// Milliseconds since the Unix epoch: the timestamp of its samples.
+    pub timestamp_ms: i64,
 }
 
-/// Gives the moments of successive readings.
+/// Gives the moments of successive readings, in milliseconds strictly one after the other, up to a thousand readings a second.
+///
+/// A clock of the system's that was set back by more than 10 ms is followed.
+///
+/// ```
+/// # use monitor_plugin_api::Clock;
+/// let mut clock = Clock::new();
+/// let (first, load) = clock.around(|| std::fs::read_to_string("/proc/loadavg"));
+/// let (second, _) = clock.around(|| ());
+/// assert!(second.timestamp_ms > first.timestamp_ms && second.at > first.at);
+/// ```
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     made: Instant,
     last_ms: i64,
 }
 
 impl Clock {
     /// A clock that begins now.
-    pub(crate) fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "when it is made matters")]
+    pub fn new() -> Self {
         Clock { made: Instant::now(), last_ms: i64::MIN }
     }
 
-    /// Runs `read` and says when that was.
-    pub(crate) fn around<T>(&mut self, read: impl FnOnce() -> T) -> (Moment, T) {
+    /// Runs `read` and says when that was: the middle of it.
+    pub fn around<T>(&mut self, read: impl FnOnce() -> T) -> (Moment, T) {
         let before = Instant::now();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let result = read();
