@@ -42,6 +42,8 @@ struct State {
     out: u64,
     /// A line has waited for longer than it may.
     is_stuck: bool,
+    /// Lines are being written; where some wait and none are, it is the thread that has not come to it.
+    is_writing: bool,
     closed: bool,
 }
 
@@ -65,7 +67,7 @@ impl Unblocked {
                     let _ = out.write_all(told(lost).as_bytes());
                 }
                 let mut state = of_thread.lock();
-                (state.out, state.is_stuck) = (taken, false);
+                (state.out, state.is_stuck, state.is_writing) = (taken, false, false);
                 of_thread.left.notify_all();
             }
         };
@@ -106,11 +108,14 @@ impl Drop for Unblocked {
 }
 
 impl Rest {
-    /// Waits until all is out that was logged so far, but no longer than this.
+    /// Waits until all is out that was logged so far, but no longer than this; on a starved machine up to ten times as long
+    /// until the thread comes to it.
     pub(super) fn wait(&self, timeout: Duration) {
         let state = self.0.lock();
         let mine = state.taken;
-        drop(self.0.wait(state, timeout, |state| state.out < mine || state.lost > 0));
+        let is_left = move |state: &State| state.out < mine || state.lost > 0;
+        let state = self.0.wait(state, timeout * 10, |state| is_left(state) && !state.is_writing);
+        drop(self.0.wait(state, timeout, is_left));
     }
 }
 
@@ -126,6 +131,8 @@ impl Shared {
             state = self.entered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         std::mem::swap(&mut state.lines, lines);
+        state.is_writing = true;
+        self.left.notify_all();
         Some((std::mem::take(&mut state.lost), state.taken))
     }
 
