@@ -3,7 +3,7 @@
 //! LOAD_SERIES (5) series with two labels each, of which the first LOAD_ACTIVE (all) get samples; sent as LOAD_FORM
 //! (`series`, `records`, `json`) says. At LOAD_PACE
 //! `interval` all of them get a sample at each SCRAPE_INTERVAL_S; at `flood`, as fast as the host takes samples of
-//! registered series, four of a series at a time, [`BLOCK`] a send.
+//! registered series, four of a series at a time, `BLOCK` a send.
 //!
 //! Never: gives up a sample; what was refused is offered again.
 
