@@ -80,7 +80,7 @@ COPY plugin-api /opt/monitor/plugin-api
 COPY plugins/template /opt/monitor/template
 WORKDIR /plugin
 
-# The host without a plugin. Each of the images below is this and one library.
+# The host without a plugin. Each of the images below, but for Python's, is this and one library.
 FROM gcr.io/distroless/cc-debian12:nonroot AS base
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -126,6 +126,8 @@ COPY --from=build /out/monitor-host /opt/monitor/
 COPY --from=build /out/libmonitor_python.so /opt/monitor/libmonitor_impl.so
 COPY --from=build /out/libmonitor_python_bridge.so /opt/monitor/
 ENV MONITOR_IMPL_PATH=/opt/monitor/libmonitor_impl.so
+ENV ADMIN_ADDR=0.0.0.0:9464
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/monitor/monitor-host", "health"]
 USER 65532:65532
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/monitor/monitor-host"]

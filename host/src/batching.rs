@@ -115,7 +115,7 @@ impl Batching {
         loop {
             let wake = self.queue.wait(deadline);
             if wake == Wake::HalfFull {
-                self.kept.wait_for_room();
+                self.kept.wait_for_room(deadline);
             }
             self.turn(wake, &mut drained);
             match wake {

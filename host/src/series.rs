@@ -10,7 +10,7 @@ mod naming;
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
@@ -81,6 +81,8 @@ struct Inner {
 #[derive(Debug)]
 pub struct SeriesTable {
     inner: RwLock<Inner>,
+    /// How many it has, for those who must not wait for the table.
+    len: AtomicUsize,
     max_series: usize,
     /// A series was refused since the last look.
     crowded: AtomicBool,
@@ -92,6 +94,7 @@ impl SeriesTable {
     pub fn new(max_series: usize) -> Self {
         SeriesTable {
             inner: RwLock::default(),
+            len: AtomicUsize::new(0),
             max_series,
             crowded: AtomicBool::new(false),
             namings: Namings::default(),
@@ -132,7 +135,9 @@ impl SeriesTable {
             self.crowded.store(true, Relaxed);
             return None;
         }
-        Some(inner.intern(labels))
+        let id = inner.intern(labels);
+        self.len.store(inner.by_labels.len(), Relaxed);
+        Some(id)
     }
 
     /// As [`intern`](Self::intern), and counts one handle. Metadata replaces what was declared before.
@@ -186,6 +191,7 @@ impl SeriesTable {
         entry.start_ms = 0;
         entry.generation = entry.generation.wrapping_add(1);
         inner.free.push(id.index);
+        self.len.store(inner.by_labels.len(), Relaxed);
         true
     }
 
@@ -211,9 +217,9 @@ impl SeriesTable {
         idle
     }
 
-    /// How many series there are.
+    /// How many series there are. Waits for nobody: the table may be held while a disk takes its time.
     pub fn len(&self) -> usize {
-        self.read().by_labels.len()
+        self.len.load(Relaxed)
     }
 
     /// How many series there may be.

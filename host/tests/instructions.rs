@@ -37,6 +37,12 @@ fn no_stage_costs_more_instructions_than_before() {
         eprintln!("SKIPPED: no valgrind to count instructions with");
         return;
     }
+    // Another compiler, or an optimised build, has other counts; in CI that is to be written down.
+    let is_other = cfg!(not(debug_assertions)) || !fs::read_to_string(FILE).unwrap().starts_with(&rustc());
+    if is_other && env::var_os("CI").is_none() && env::var_os("UPDATE_GENERATED").is_none() {
+        eprintln!("SKIPPED: the instructions were counted with another compiler or profile: {FILE}");
+        return;
+    }
     let counted = count();
     let mut text = format!("{}\n", rustc());
     STAGES.iter().zip(counted).for_each(|(stage, count)| writeln!(text, "{stage}: {count:.0}").unwrap());

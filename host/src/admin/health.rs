@@ -3,7 +3,7 @@
 //! Enters: ADMIN_ADDR, as the run has it. Leaves: what the page said, in one line, and the exit status: 0 it is well, 1 it
 //! is not, or nobody answers.
 //!
-//! Never: reads another setting; waits longer than a few seconds; reads more than 16 KiB.
+//! Never: reads another setting; waits longer than a few seconds for the next byte; reads more than 16 KiB.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};

@@ -78,6 +78,8 @@ struct State {
     /// The close is news to the sender: it tries once more, whatever gap it is in.
     hurry: bool,
     finish_by: Option<Instant>,
+    /// How many batches were taken.
+    takes: u64,
     /// A flood has waited in vain, and no batch was taken since.
     stalled: bool,
 }
@@ -113,18 +115,24 @@ impl Kept {
         overflow
     }
 
-    /// Waits while more than enough waits for a receiver that takes batch after batch: so that what a plugin sends faster
-    /// than that is refused while the plugin still has it. A receiver that fails, or takes none for a while, is not
-    /// waited for: what its outage may cost is bounded by [`Bounds`].
-    pub fn wait_for_room(&self) {
+    /// Waits, not beyond `until`, while more than enough waits for a receiver that takes batch after batch: so that what a
+    /// plugin sends faster than that is refused while the plugin still has it. A receiver that fails, or takes none for a
+    /// while, is not waited for: what its outage may cost is bounded by [`Bounds`]. With a disk nothing waits here: a
+    /// flood goes there, within its bounds.
+    pub fn wait_for_room(&self, until: Instant) {
         let mut state = self.lock();
-        let (room, until) = (ROOM.min(self.bounds.max_bytes / 2), Instant::now() + PATIENCE);
+        let room = ROOM.min(self.bounds.max_bytes / 2);
         let has_failed = |state: &State| state.batches.front().is_some_and(|batch| batch.attempts > 0);
+        let mut next_by = (state.takes, Instant::now() + PATIENCE);
         while state.bytes > room && !state.stalled && !has_failed(&state) && state.finish_by.is_none() && !state.closed
         {
-            let left = until.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if state.takes != next_by.0 {
+                next_by = (state.takes, now + PATIENCE);
+            }
+            let left = next_by.1.min(until).saturating_duration_since(now);
             if left.is_zero() {
-                state.stalled = true;
+                state.stalled = next_by.1 <= now;
                 return;
             }
             state = self.taken.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -186,6 +194,7 @@ impl Kept {
                     Ok(Some(batch)) => {
                         state.hurry = false;
                         state.in_flight_ms = Some(batch.time_range_ms.0);
+                        state.takes += 1;
                         state.stalled &= batch.attempts > 0;
                         self.taken.notify_one();
                         self.ledger.transfer(Place::Kept, Place::InFlight, batch.samples);

@@ -114,23 +114,45 @@ fn a_gap_is_kept_and_the_end_is_not_missed() {
 #[test]
 fn a_flood_waits_for_a_receiver_that_takes_and_for_no_other() {
     let (kept, ledger) = kept(100, 40);
+    let far = Instant::now() + Duration::from_secs(3600);
     (1..=3).for_each(|n| assert_eq!(kept.push(batch(&ledger, n)).batches, 0));
     // Thirty bytes are more than half of forty.
     std::thread::scope(|scope| {
-        let flood = scope.spawn(|| kept.wait_for_room());
+        let flood = scope.spawn(|| kept.wait_for_room(far));
         assert_eq!(take(&kept), 1);
         flood.join().unwrap();
     });
-    kept.wait_for_room();
+    kept.wait_for_room(far);
     assert!(!kept.lock().stalled, "there was room");
     kept.push(batch(&ledger, 4));
-    kept.wait_for_room();
+    kept.wait_for_room(far);
     assert!(kept.lock().stalled, "nobody took any");
     let Taken::Batch(mut second) = kept.take(None) else { panic!() };
     kept.push(batch(&ledger, 5));
     second.attempts = 1;
     kept.put_back(second);
     assert!(!kept.lock().stalled);
-    kept.wait_for_room();
+    kept.wait_for_room(far);
     assert!(!kept.lock().stalled, "one that fails is not waited for");
+}
+
+#[test]
+fn a_flood_waits_for_a_slow_receiver_as_long_as_it_takes_and_not_beyond_the_push() {
+    let (kept, ledger) = kept(100, 200);
+    (1..=15).for_each(|n| assert_eq!(kept.push(batch(&ledger, n)).batches, 0));
+    kept.wait_for_room(Instant::now());
+    assert!(!kept.lock().stalled, "a push was due, which says nothing of the receiver");
+    let far = Instant::now() + Duration::from_secs(3600);
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| kept.wait_for_room(far));
+        // Longer in all than it waits for one.
+        for n in 1..=5 {
+            std::thread::sleep(PATIENCE / 3);
+            assert_eq!(take(&kept), n);
+            kept.settled();
+        }
+        flood.join().unwrap();
+    });
+    let state = kept.lock();
+    assert_eq!((state.stalled, state.bytes), (false, 100));
 }

@@ -38,9 +38,9 @@ fn they_come_with_the_first_push_and_the_last_and_disturb_nobody() {
     let mut series: BTreeMap<_, Vec<&Sample>> = BTreeMap::new();
     own.iter().for_each(|sample| series.entry((&sample.metric, &sample.labels)).or_default().push(sample));
     assert_eq!(own.iter().filter(|sample| sample.is_marker()).count(), 0, "they are never idle");
-    // Fifteen seconds have not gone by; at the end they come once more.
+    // At the first push and at the end; on a starved machine fifteen seconds may have gone by between them.
     assert_eq!(series.len() as f64, collected);
-    assert!(series.values().all(|samples| samples.len() == 2), "{series:?}");
+    assert!(series.values().all(|samples| samples.len() >= 2), "{series:?}");
     for (_, labels) in series.keys() {
         let told = ["job", "instance", "site"].map(|name| labels.get(name).map(String::as_str));
         assert_eq!(told, [Some("monitor-fault"), Some("h1"), Some("b")]);
