@@ -121,14 +121,19 @@ impl SeriesSpec {
 #[derive(Clone)]
 pub struct Series {
     number: u64,
-    /// Counts the clones, and leads the last one to the host; always there until then. One word in it is what the smallest
-    /// piece of heap has room for, beside the counts: a plugin may hold a million of them.
-    handle: Option<Arc<Arc<HostBox>>>,
+    /// There until this is dropped.
+    handle: Option<Arc<Handle>>,
+}
+
+/// Counts the clones, and leads the last one to the host. One word is what the smallest piece of heap has room for, beside
+/// the counts: a plugin may hold a million of them.
+struct Handle {
+    host: Arc<HostBox>,
 }
 
 impl Series {
     pub(crate) fn new(number: u64, host: Arc<HostBox>) -> Self {
-        Series { number, handle: Some(Arc::new(host)) }
+        Series { number, handle: Some(Arc::new(Handle { host })) }
     }
 
     /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
@@ -164,8 +169,8 @@ impl fmt::Debug for Series {
 impl Drop for Series {
     fn drop(&mut self) {
         // Of clones that are dropped at the same time, one alone gets what is inside.
-        if let Some(host) = self.handle.take().and_then(Arc::into_inner) {
-            host.release_series(self.number);
+        if let Some(handle) = self.handle.take().and_then(Arc::into_inner) {
+            handle.host.release_series(self.number);
         }
     }
 }
