@@ -120,20 +120,20 @@ impl SeriesSpec {
 /// A registered series. Clones are the same series; it ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Series {
-    /// Beside the handle too: a sample needs no look into another place.
     number: u64,
-    /// Only to be dropped.
-    _handle: Arc<Handle>,
+    /// There until this is dropped.
+    handle: Option<Arc<Handle>>,
 }
 
+/// Counts the clones, and leads the last one to the host. One word is what the smallest piece of heap has room for, beside
+/// the counts: a plugin may hold a million of them.
 struct Handle {
-    number: u64,
     host: Arc<HostBox>,
 }
 
 impl Series {
     pub(crate) fn new(number: u64, host: Arc<HostBox>) -> Self {
-        Series { number, _handle: Arc::new(Handle { number, host }) }
+        Series { number, handle: Some(Arc::new(Handle { host })) }
     }
 
     /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
@@ -166,8 +166,11 @@ impl fmt::Debug for Series {
     }
 }
 
-impl Drop for Handle {
+impl Drop for Series {
     fn drop(&mut self) {
-        self.host.release_series(self.number);
+        // Of clones that are dropped at the same time, one alone gets what is inside.
+        if let Some(handle) = self.handle.take().and_then(Arc::into_inner) {
+            handle.host.release_series(self.number);
+        }
     }
 }

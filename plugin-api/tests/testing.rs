@@ -51,6 +51,8 @@ impl MonitorImpl for Probe {
                 "slow" => _ = stop.wait(Duration::from_millis(50)),
                 "deaf" => std::thread::sleep(Duration::from_secs(3)),
                 "log" => warn!(number, name = self.mode, "a warning"),
+                // It has another handle still.
+                "end" if number == 1 => drop(series.clone()),
                 "end" if number == 2 => {
                     let late = series.sample(value, 0);
                     drop(series);

@@ -44,6 +44,15 @@ pub(crate) fn process(pid: u32) -> Result<Process> {
     Ok(process)
 }
 
+/// What the threads are called that a process has now.
+pub(crate) fn threads(pid: u32) -> Result<Vec<String>> {
+    let names = fs::read_dir(format!("/proc/{pid}/task"))?.flatten().map(|thread| {
+        // One that has ended meanwhile has no name.
+        fs::read_to_string(thread.path().join("comm")).unwrap_or_default().trim_end().to_owned()
+    });
+    Ok(names.collect())
+}
+
 /// The processes that this one has started.
 pub(crate) fn children(parent: u32) -> Result<Vec<u32>> {
     let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -1,22 +1,28 @@
 //! `cargo xtask bench [LOAD...] [--vs COMMAND]`: what the whole process costs under load, beside the floor.
 //!
 //! Enters: a release build of the host, of the plugin that makes the load, and of this program; BENCH_RUNS (5),
-//! BENCH_PUSHES (3), BENCH_PROTOCOL (1.0). Leaves: a table, medians with the least and the most of all runs. A steady load
-//! runs on all senders at the same time, so that what else the machine does meets all of them; the flood on one after the
-//! other. Each sender has a receiver of its own, which reads every sample.
+//! BENCH_PUSHES (3), BENCH_PROTOCOL (1.0). Leaves: tables, medians with the least and the most of all runs; the last one
+//! has the goals. A steady load runs on all senders at the same time, so that what else the machine does meets all of them;
+//! the flood on one after the other. Each sender has a receiver of its own, which reads every sample.
 //!
-//! Never: leaves a process running; judges.
+//! Never: leaves a process running; fails because a goal was missed.
 
+mod allocations;
 pub(crate) mod floor;
+mod goals;
 mod receive;
 mod sender;
+mod table;
 
 use std::env;
+use std::fs;
 use std::io::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
 
+use self::allocations::Counter;
+use self::goals::Apart;
 use self::sender::{Cost, Who};
 
 /// Series, readings a second, form, pace.
@@ -64,19 +70,23 @@ impl Load {
     }
 }
 
-/// A column: its name, with how many decimals, and what is shown of a run.
-type Column = (&'static str, usize, fn(&Cost) -> f64);
+/// Among the names of loads: what idle series cost.
+const IDLE: &str = "idle";
 
-const COLUMNS: [Column; 8] = [
-    ("CPU s per million", 3, |cost| cost.process.cpu_s / cost.samples * 1e6),
-    ("% of a core", 2, |cost| cost.process.cpu_s / cost.seconds * 100.0),
-    ("samples/s", 0, |cost| cost.samples / cost.seconds),
-    ("bytes a sample", 2, |cost| cost.bytes / cost.samples),
-    ("wakeups/s", 1, |cost| cost.process.wakeups / cost.seconds),
-    ("peak RSS, MiB", 1, |cost| cost.process.peak_kib / 1024.0),
-    ("PSS, MiB", 1, |cost| cost.process.share_kib / 1024.0),
-    ("first push, s", 1, |cost| cost.first_s),
-];
+/// How all are run.
+pub(crate) struct How {
+    /// Where the builds lie.
+    folder: PathBuf,
+    protocol: String,
+    runs: u32,
+    pushes: u32,
+}
+
+/// What a load cost, of each sender in each run.
+struct Measured {
+    load: &'static Load,
+    costs: Vec<Vec<Cost>>,
+}
 
 /// Builds everything as it is shipped, this program too, and lets that one measure.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -99,93 +109,104 @@ pub(crate) fn measure(arguments: &[String]) -> Result<ExitCode> {
             "--vs" => {
                 senders.push(Who::Other(rest.next().ok_or_else(|| Error::other("--vs needs a command"))?.clone()))
             }
-            name if LOADS.iter().any(|load| load.name == name) => names.push(name),
+            name if name == IDLE || LOADS.iter().any(|load| load.name == name) => names.push(name),
             name => {
-                return Err(Error::other(format!("there is no load {name:?}: {}", LOADS.map(|l| l.name).join(", "))));
+                return Err(Error::other(format!(
+                    "there is no load {name:?}: {}, {IDLE}",
+                    LOADS.map(|l| l.name).join(", ")
+                )));
             }
         }
     }
-    let (runs, pushes) = (number("BENCH_RUNS", 5)?, number("BENCH_PUSHES", 3)?);
-    let protocol = env::var("BENCH_PROTOCOL").unwrap_or_else(|_| "1.0".into());
     let program = env::current_exe()?;
-    let folder = program.parent().unwrap_or(Path::new("."));
-    println!("remote write {protocol}, {runs} runs of {pushes} pushes: median (least to most)\n");
-    println!("| load | sender | {} |", COLUMNS.map(|(name, ..)| name).join(" | "));
-    println!("|---|---|{}", "---|".repeat(COLUMNS.len()));
-    for load in LOADS.iter().filter(|load| names.is_empty() || names.contains(&load.name)) {
-        let mut costs: Vec<Vec<Cost>> = senders.iter().map(|_| Vec::new()).collect();
-        for _ in 0..runs {
-            let one = |who: &Who| sender::run(who, folder, load, &protocol, pushes);
-            let all: Vec<Result<Cost>> = if load.is_flood() {
-                senders.iter().map(one).collect()
-            } else {
-                thread::scope(|scope| {
-                    let all: Vec<_> = senders.iter().map(|who| scope.spawn(|| one(who))).collect();
-                    let panicked = |_| Err(Error::other("a measuring thread panicked"));
-                    all.into_iter().map(|one| one.join().unwrap_or_else(panicked)).collect()
-                })
-            };
-            for (costs, cost) in costs.iter_mut().zip(all) {
-                costs.push(cost?);
-            }
-        }
-        show(load, &senders, &costs);
-    }
-    if names.is_empty() {
-        show_idle(folder, pushes)?;
-    }
-    let mut starts = (0..4 * runs).map(|_| sender::start(folder)).collect::<Result<Vec<_>>>()?;
-    let (least, median, most) = spread(&mut starts);
-    println!("\nfrom exec to the first batch: {:.1} ms ({:.1} to {:.1})", median * 1e3, least * 1e3, most * 1e3);
+    let how = How {
+        folder: program.parent().unwrap_or(Path::new(".")).to_owned(),
+        protocol: env::var("BENCH_PROTOCOL").unwrap_or_else(|_| "1.0".into()),
+        runs: number("BENCH_RUNS", 5)?,
+        pushes: number("BENCH_PUSHES", 3)?,
+    };
+    let busy = fs::read_to_string("/proc/loadavg")?;
+    println!(
+        "remote write {}, {} runs of {} pushes: median (least to most); {} processors, load {} at the beginning",
+        how.protocol,
+        how.runs,
+        how.pushes,
+        thread::available_parallelism()?,
+        busy.split(' ').next().unwrap_or_default(),
+    );
+    let is_asked = |name| names.is_empty() || names.contains(&name);
+    let loads: Vec<&Load> = LOADS.iter().filter(|load| is_asked(load.name)).collect();
+    let timed = measure_loads(&loads, &senders, &how, None)?;
+    let bytes_a_series = if is_asked(IDLE) { show_idle(&how)? } else { None };
+    let counted = if let Some(counter) = Counter::build(&how.folder)? {
+        measure_loads(&loads, &senders, &how, Some(&counter))?
+    } else {
+        println!("\nallocations are not counted: there is no C compiler (cc)");
+        Vec::new()
+    };
+    let starts = (0..4 * how.runs).map(|_| sender::start(&how)).collect::<Result<Vec<_>>>()?;
+    let binary_mib = fs::metadata(how.folder.join("monitor-host"))?.len() as f64 / f64::from(1 << 20);
+    goals::show_all(&timed, &counted, &Apart { bytes_a_series, starts, binary_mib });
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(load: &Load, senders: &[Who], costs: &[Vec<Cost>]) {
-    let mut floor = [0.0; COLUMNS.len()];
-    for (who, costs) in senders.iter().zip(costs) {
-        let mut medians = [0.0; COLUMNS.len()];
-        let cells = COLUMNS.iter().zip(&mut medians).map(|((_, decimals, of), place)| {
-            let (least, median, most) = spread(&mut costs.iter().map(of).collect::<Vec<_>>());
-            *place = median;
-            format!("{median:.decimals$} ({least:.decimals$} to {most:.decimals$})")
-        });
-        println!("| {} | {} | {} |", load.what, who.name(), cells.collect::<Vec<_>>().join(" | "));
-        if matches!(who, Who::Floor) {
-            floor = medians;
-        } else {
-            let ratios = medians.iter().zip(floor).map(|(own, floor)| format!("× {:.2}", own / floor));
-            println!("| | beside the floor | {} |", ratios.collect::<Vec<_>>().join(" | "));
-        }
-        let dropped: f64 = costs.iter().map(|cost| cost.dropped).sum();
-        if dropped > 0.0 {
-            println!("| | **dropped** | {dropped} samples in all runs |");
-        }
+/// Times each of these loads as often as asked for; with a counter, counts allocations in one run.
+fn measure_loads(
+    loads: &[&'static Load],
+    senders: &[Who],
+    how: &How,
+    counter: Option<&Counter>,
+) -> Result<Vec<Measured>> {
+    let (columns, runs) = if counter.is_some() { (&table::COUNTED[..], 1) } else { (&table::TIMED[..], how.runs) };
+    if !loads.is_empty() {
+        table::head(columns);
     }
+    let measure = |&load: &&'static Load| {
+        let mut costs: Vec<Vec<Cost>> = senders.iter().map(|_| Vec::new()).collect();
+        for _ in 0..runs {
+            for (costs, cost) in costs.iter_mut().zip(run_all(senders, load, how, counter)?) {
+                costs.push(cost);
+            }
+        }
+        table::rows(columns, load, senders, &costs);
+        Ok(Measured { load, costs })
+    };
+    loads.iter().map(measure).collect()
 }
 
-/// What series cost that are registered and get no samples.
-fn show_idle(folder: &Path, pushes: u32) -> Result<()> {
+/// One run of each sender.
+fn run_all(senders: &[Who], load: &Load, how: &How, counter: Option<&Counter>) -> Result<Vec<Cost>> {
+    let one = |who: &Who| sender::run(who, load, how, counter);
+    if load.is_flood() {
+        return senders.iter().map(one).collect();
+    }
+    thread::scope(|scope| {
+        let all: Vec<_> = senders.iter().map(|who| scope.spawn(|| one(who))).collect();
+        let panicked = |_| Err(Error::other("a measuring thread panicked"));
+        all.into_iter().map(|one| one.join().unwrap_or_else(panicked)).collect()
+    })
+}
+
+/// What series cost that are registered and get no samples. Leaves what each of a million takes beyond its labels.
+fn show_idle(how: &How) -> Result<Option<f64>> {
     println!(
         "\n| registered series, one with samples | peak RSS, MiB | bytes a series | of them its labels | CPU ms a push |"
     );
     println!("|---|---|---|---|---|");
-    let mut one = 0.0;
+    let (mut one, mut beyond) = (0.0, None);
     for series in [1, 1000, 10_000, 100_000, 1_000_000] {
-        let (mib, ms) = sender::idle(folder, series, pushes)?;
+        let (mib, ms) = sender::idle(series, how)?;
         if series == 1 {
             one = mib;
             println!("| {series} | {mib:.1} | | | {ms:.2} |");
         } else {
             let each = (mib - one) * f64::from(1 << 20) / f64::from(series);
-            println!("| {series} | {mib:.1} | {each:.0} | {} | {ms:.2} |", floor::label_bytes(series as usize - 1));
+            let labels = floor::label_bytes(series as usize - 1);
+            println!("| {series} | {mib:.1} | {each:.0} | {labels} | {ms:.2} |");
+            beyond = Some(each - labels as f64);
         }
     }
-    Ok(())
-}
-
-fn spread(values: &mut [f64]) -> (f64, f64, f64) {
-    values.sort_by(f64::total_cmp);
-    (values[0], values[values.len() / 2], values[values.len() - 1])
+    Ok(beyond)
 }
 
 fn number(name: &str, default: u32) -> Result<u32> {

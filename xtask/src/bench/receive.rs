@@ -19,6 +19,7 @@ pub(crate) struct Counts {
     pub(crate) samples: AtomicU64,
     /// Of the bodies, as they were sent.
     pub(crate) bytes: AtomicU64,
+    pub(crate) requests: AtomicU64,
     /// Why a request could not be read: the first.
     pub(crate) error: Mutex<Option<String>>,
 }
@@ -80,6 +81,7 @@ fn answer(stream: &TcpStream, counts: &Counts, arrived: &Sender<Instant>) -> Res
         let samples = samples(&message, if is_v2 { 5 } else { 1 }).ok_or_else(|| Error::other("not a message"))?;
         counts.samples.fetch_add(samples, Relaxed);
         counts.bytes.fetch_add(length as u64, Relaxed);
+        counts.requests.fetch_add(1, Relaxed);
         // Nobody may wait for it any more.
         let _ = arrived.send(Instant::now());
         write!(writer, "HTTP/1.1 204 No Content\r\nx-prometheus-remote-write-samples-written: {samples}\r\n\r\n")?;

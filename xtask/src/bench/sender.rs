@@ -12,8 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Load;
+use super::allocations::{Count, Counter};
 use super::receive::{self, Listening};
+use super::{How, Load};
 use crate::measure::{self, Ended, Process};
 
 /// By then a sender has pushed.
@@ -24,6 +25,12 @@ const PUSH: Duration = Duration::from_secs(4);
 
 /// How long the flood is watched, for each push that a steady load is.
 const FLOOD: Duration = Duration::from_secs(2);
+
+/// The plugin's threads, as the host names them.
+const WORKERS: [&str; 2] = ["get_power", "process_data"];
+
+/// How often a starting host is looked at.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// Who sends.
 #[derive(Clone, Debug)]
@@ -70,6 +77,9 @@ pub(super) struct Cost {
     pub(super) samples: f64,
     pub(super) seconds: f64,
     pub(super) bytes: f64,
+    pub(super) requests: f64,
+    /// 0 where they are not counted.
+    pub(super) allocations: f64,
     /// Its processes together: time and wakeups of the watched span, memory at its end.
     pub(super) process: Process,
     /// From its start to the first request.
@@ -78,11 +88,12 @@ pub(super) struct Cost {
     pub(super) dropped: f64,
 }
 
-/// Runs it for so many pushes.
-pub(super) fn run(who: &Who, folder: &Path, load: &Load, protocol: &str, pushes: u32) -> Result<Cost> {
+/// Runs it for so many pushes; with a counter, its allocations are counted.
+pub(super) fn run(who: &Who, load: &Load, how: &How, counter: Option<&Counter>) -> Result<Cost> {
     let Listening { url, counts, arrived } = receive::listen()?;
-    let mut command = who.command(folder)?;
-    command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", protocol).envs(load.variables());
+    let mut command = who.command(&how.folder)?;
+    command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", &how.protocol).envs(load.variables());
+    let count = counter.map(|counter| counter.attach(&mut command, load.name, who.name())).transpose()?;
     let began = Instant::now();
     let mut sender = Ended(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?);
     let log = sender.0.stderr.take().ok_or_else(|| Error::other("it has no stderr"))?;
@@ -99,57 +110,84 @@ pub(super) fn run(who: &Who, folder: &Path, load: &Load, protocol: &str, pushes:
             peak_kib: sum(|one| one.peak_kib),
             share_kib: sum(|one| one.share_kib),
         };
-        let [samples, bytes] = [&counts.samples, &counts.bytes].map(|count| count.load(Relaxed) as f64);
-        Ok((Instant::now(), process, samples, bytes))
+        let sums = [&counts.samples, &counts.bytes, &counts.requests].map(|count| count.load(Relaxed) as f64);
+        let allocations = count.as_ref().map_or(Ok(0.0), Count::read)?;
+        Ok((Instant::now(), process, sums, allocations))
     };
     // Between two pushes of a steady load, so that both moments see whole ones.
     thread::sleep(PUSH / 4);
-    let (from, before, samples, bytes) = look()?;
-    thread::sleep(if load.is_flood() { FLOOD } else { PUSH } * pushes);
-    let (until, after, all_samples, all_bytes) = look()?;
+    let (from, before, sums, allocations) = look()?;
+    thread::sleep(if load.is_flood() { FLOOD } else { PUSH } * how.pushes);
+    let (until, after, all_sums, all_allocations) = look()?;
+    let [samples, bytes, requests] = [0, 1, 2].map(|i: usize| all_sums[i] - sums[i]);
     if let Some(error) = counts.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(Error::other(format!("what {} sent can't be read: {error}", who.name())));
     }
-    sender.stop()?;
+    let ended = sender.stop();
+    // Others may take a SIGTERM as they like.
+    if !matches!(who, Who::Other(_)) {
+        ended?;
+    }
     let ledger = log.join().ok().flatten().unwrap_or_default();
     let dropped = ledger.split_once("\"dropped\":").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
     Ok(Cost {
-        samples: all_samples - samples,
+        samples,
         seconds: (until - from).as_secs_f64(),
-        bytes: all_bytes - bytes,
+        bytes,
+        requests,
+        allocations: all_allocations - allocations,
         process: Process { cpu_s: after.cpu_s - before.cpu_s, wakeups: after.wakeups - before.wakeups, ..after },
         first_s: (first - began).as_secs_f64(),
         dropped: dropped.unwrap_or(0.0),
     })
 }
 
-/// How long a start takes until the first batch arrives, in seconds: of a host that waits for nothing.
-pub(super) fn start(folder: &Path) -> Result<f64> {
+/// How long a start takes, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// Until both workers of the plugin run.
+    pub(super) workers_s: f64,
+    /// Until the first batch arrives, of a host that waits for nothing.
+    pub(super) batch_s: f64,
+}
+
+pub(super) fn start(how: &How) -> Result<Start> {
     let Listening { url, arrived, .. } = receive::listen()?;
-    let mut command = Who::Host.command(folder)?;
+    let mut command = Who::Host.command(&how.folder)?;
     // The first sample fills the first batch, and the second one, which comes at once, ends it.
     command.env("LOAD_SERIES", "1").env("SCRAPE_INTERVAL_S", "0.001").env("BATCH_MAX_SAMPLES", "1");
     command.env("REMOTE_WRITE_URL", url).env("PROC_QUEUE_SIZE", "1");
     let began = Instant::now();
     let mut host = Ended(command.stderr(Stdio::null()).spawn()?);
+    // A thread takes its name as the first thing that it does.
+    let workers_s = loop {
+        let threads = measure::threads(host.0.id())?;
+        if WORKERS.iter().all(|worker| threads.iter().any(|name| name == worker)) {
+            break began.elapsed().as_secs_f64();
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(Error::other("the host's workers don't run"));
+        }
+        thread::sleep(LOOK);
+    };
     let first = arrived.recv_timeout(PATIENCE).map_err(|_| Error::other("the host pushed nothing"))?;
     host.stop()?;
-    Ok((first - began).as_secs_f64())
+    Ok(Start { workers_s, batch_s: (first - began).as_secs_f64() })
 }
 
 /// A host with so many registered series, of which one gets a sample a second: what it takes in MiB, and its processor time
 /// for a push, in milliseconds.
-pub(super) fn idle(folder: &Path, series: u32, pushes: u32) -> Result<(f64, f64)> {
+pub(super) fn idle(series: u32, how: &How) -> Result<(f64, f64)> {
     let Listening { url, arrived, .. } = receive::listen()?;
-    let mut command = Who::Host.command(folder)?;
+    let mut command = Who::Host.command(&how.folder)?;
     command.env("LOAD_SERIES", series.to_string()).env("LOAD_ACTIVE", "1").env("SCRAPE_INTERVAL_S", "1");
     command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", "1.0");
     let mut host = Ended(command.stderr(Stdio::null()).spawn()?);
     arrived.recv_timeout(PATIENCE).map_err(|_| Error::other("the host pushed nothing"))?;
     thread::sleep(PUSH / 4);
     let before = measure::process(host.0.id())?;
-    thread::sleep(PUSH * pushes);
+    thread::sleep(PUSH * how.pushes);
     let after = measure::process(host.0.id())?;
     host.stop()?;
-    Ok((after.peak_kib / 1024.0, (after.cpu_s - before.cpu_s) * 1e3 / f64::from(pushes)))
+    Ok((after.peak_kib / 1024.0, (after.cpu_s - before.cpu_s) * 1e3 / f64::from(how.pushes)))
 }
