@@ -52,13 +52,15 @@ pub(crate) struct Taken {
 pub(crate) struct Buffer {
     base: Option<Base>,
     seen_us: u64,
-    last_ms: i64,
+    began_ms: i64,
+    /// Of the sample before.
+    last_ms: Option<i64>,
 }
 
 impl Buffer {
     /// From `now_ms` on, milliseconds since the Unix epoch: what is older belongs to whoever ran before.
     pub(crate) fn new(now_ms: i64) -> Self {
-        Buffer { base: None, seen_us: 0, last_ms: now_ms }
+        Buffer { base: None, seen_us: 0, began_ms: now_ms, last_ms: None }
     }
 
     /// The GPU was gone: another driver may count on another clock.
@@ -79,7 +81,7 @@ impl Buffer {
         polled.dedup_by_key(|(us, _)| *us);
         let Some((newest_us, _)) = polled.last() else { return taken };
         // The first poll brings a history, which nobody is waiting for.
-        let floor_ms = if self.seen_us == 0 { self.last_ms } else { i64::MIN };
+        let floor_ms = if self.seen_us == 0 { self.last_ms.unwrap_or(self.began_ms) } else { i64::MIN };
         self.seen_us = *newest_us;
         self.base = self.base.or_else(|| base(*newest_us, clocks));
         let Some(base) = self.base else {
@@ -92,13 +94,16 @@ impl Buffer {
             if ms <= floor_ms {
                 continue;
             }
-            let ahead = self.last_ms.saturating_sub(ms);
-            if (JITTER_MS..SET_BACK_MS).contains(&ahead) {
-                taken.crowded += 1;
-                continue;
-            }
-            self.last_ms = if ahead >= SET_BACK_MS { ms } else { ms.max(self.last_ms + 1) };
-            taken.samples.push((self.last_ms, watts));
+            let ms = match self.last_ms {
+                Some(last_ms) if last_ms.saturating_sub(ms) < JITTER_MS => ms.max(last_ms.saturating_add(1)),
+                Some(last_ms) if last_ms.saturating_sub(ms) < SET_BACK_MS => {
+                    taken.crowded += 1;
+                    continue;
+                }
+                _ => ms,
+            };
+            self.last_ms = Some(ms);
+            taken.samples.push((ms, watts));
         }
         taken
     }
@@ -199,6 +204,17 @@ mod tests {
         buffer.interrupted();
         let polled = vec![(at(3_000), 2.5), (at(5_000), 3.0), (at(9_000), 4.0)];
         assert_eq!(offsets(&buffer.take(polled, later(10_000))), [(9, 4.0)]);
+    }
+
+    #[test]
+    fn the_moment_of_the_start_moves_no_sample() {
+        let mut buffer = Buffer::new(REAL / 1000);
+        assert_eq!(buffer.take(vec![(at(-50_000), 1.0)], CLOCKS), Taken::default());
+        // The driver gives late what it took a little before and after the start.
+        let polled = [-30_000, -11_000, -5_000, 2_000].map(|us| (at(us), us as f64)).to_vec();
+        let taken = buffer.take(polled, later(10_000));
+        assert_eq!(offsets(&taken), [(-30, -30_000.0), (-11, -11_000.0), (-5, -5_000.0), (2, 2_000.0)]);
+        assert_eq!(taken.crowded, 0);
     }
 
     #[test]

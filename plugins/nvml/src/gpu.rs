@@ -60,6 +60,13 @@ pub(crate) struct Reading {
     pub(crate) values: Vec<(Key, f64, i64)>,
 }
 
+impl Reading {
+    /// How many of them the driver won't give again: the power samples of its own.
+    pub(crate) fn buffered(&self) -> u64 {
+        self.values.iter().filter(|(key, ..)| matches!(key, Key::Power(Method::Buffered, _))).count() as u64
+    }
+}
+
 /// A GPU that can be asked.
 #[derive(Debug)]
 pub(crate) struct Gpu<'nvml> {

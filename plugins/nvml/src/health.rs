@@ -33,6 +33,10 @@ pub(crate) enum Event {
     SampleUnplaced,
     /// The driver gave power samples that lie too close together.
     SampleCrowded,
+    /// Power samples of the driver's went with a sweep that the full raw queue handed back.
+    SampleRefused,
+    /// Power samples of the driver's went with a sweep in which the driver went.
+    SampleInterrupted,
     /// A deadline was left out because the reading before came late.
     Missed,
 }
@@ -41,7 +45,7 @@ impl Event {
     /// The series that counts it.
     pub(crate) fn spec(self) -> SeriesSpec {
         let counter = |name: &str, help: &str| SeriesSpec::counter(format!("monitor_nvml_{name}_total")).help(help);
-        let dropped = || counter("dropped_samples", "Power samples of the driver's that could not be used.");
+        let dropped = || counter("dropped_samples", "Power samples of the driver's that were not sent on.");
         match self {
             Event::Error(field, code) => counter("errors", "Errors that NVML gave in place of a value.")
                 .label("field", field.name())
@@ -49,14 +53,16 @@ impl Event {
             Event::Blind(code) => {
                 counter("init_errors", "Times that NVML could not be initialised.").label("code", code.to_string())
             }
-            Event::Lost => counter("lost_gpus", "Times that a GPU or an instance was lost."),
-            Event::Found => counter("found_gpus", "Times that a GPU or an instance was found again."),
+            Event::Lost => counter("lost_gpus", "Times that a GPU was lost; instances go with theirs."),
+            Event::Found => counter("found_gpus", "Times that a GPU was found again."),
             Event::Restart => counter("restarts", "Times that NVML was initialised again."),
             Event::EnergyLeftOut => {
                 counter("energy_left_out", "Intervals whose energy is not known: the counter was set anew.")
             }
             Event::SampleUnplaced => dropped().label("reason", "unknown_clock"),
             Event::SampleCrowded => dropped().label("reason", "crowded"),
+            Event::SampleRefused => dropped().label("reason", "queue_full"),
+            Event::SampleInterrupted => dropped().label("reason", "driver_gone"),
             Event::Missed => counter("missed_deadlines", "Readings left out because one came too late."),
         }
     }

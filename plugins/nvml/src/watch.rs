@@ -169,7 +169,11 @@ impl Watch {
                 };
                 match step(gpu, history, &mut self.roll.health, reading) {
                     Ok(()) => history.complete(reading),
-                    Err(Broken::Driver(code)) => return Err(code),
+                    Err(Broken::Driver(code)) => {
+                        let lost = readings.iter().flatten().map(Reading::buffered).sum();
+                        self.roll.health.count(Event::SampleInterrupted, lost);
+                        return Err(code);
+                    }
                     Err(Broken::Gpu(code)) => {
                         *slot = None;
                         self.roll.lose(&gpu.identity.uuid, code);
@@ -203,11 +207,15 @@ impl Watch {
         }
     }
 
-    /// A full queue hands a sweep back: no energy and no count is lost with it, the next one has them. The host counts it.
+    /// A full queue hands a sweep back: no energy and no count is lost with it, the next one has them. The host counts it, and
+    /// the driver's own samples are counted here.
     fn send(&mut self, readings: Vec<Reading>, last: bool) {
         let gpus = readings.iter().filter(|reading| reading.identity.instance.is_none()).count();
         let report = self.roll.health.report(gpus, last);
-        let _ = self.out.send_timeout(Sweep { readings, report }, Duration::ZERO);
+        if let Err(refused) = self.out.send_timeout(Sweep { readings, report }, Duration::ZERO) {
+            let lost = refused.into_inner().readings.iter().map(Reading::buffered).sum();
+            self.roll.health.count(Event::SampleRefused, lost);
+        }
     }
 }
 
@@ -219,7 +227,52 @@ fn next_point(from: Instant, period: Duration, now: Instant) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use monitor_plugin_api::testing::Harness;
+    use monitor_plugin_api::{MonitorImpl, RawReceiver, RecordSender, Stop};
+
     use super::*;
+    use crate::field::{Field, Fields, Key, Method};
+    use crate::gpu::Identity;
+
+    /// A raw queue with room for one sweep, and nobody who takes it.
+    struct Stuck;
+
+    impl MonitorImpl for Stuck {
+        type Raw = Sweep;
+
+        fn new() -> Result<Self, Error> {
+            Ok(Stuck)
+        }
+
+        fn get_power(&self, out: RawSender<Sweep>, interval: Duration, stop: Stop) -> Result<(), Error> {
+            let (slow, pace, library) = (interval, interval, Library(String::new()));
+            let mut watch = Watch::new(Plan { library, slow, pace, buffered: true }, stop.every(interval), out);
+            let reading = || {
+                let identity = Identity { gpu: 0, uuid: "GPU-7".into(), model: "Player".into(), instance: None };
+                let buffered = Key::Power(Method::Buffered, Field::PowerSamples);
+                let values = vec![(Key::Energy, 1.0, 9), (buffered, 2.0, 5), (buffered, 3.0, 8)];
+                Reading { identity: Arc::new(identity), unsupported: Fields::default(), began_ms: None, values }
+            };
+            (0..3).for_each(|_| watch.send(vec![reading(), reading()], false));
+            let counted = watch.roll.health.report(0, true).map(|report| report.counts).unwrap_or_default();
+            // The first sweep has found room.
+            assert!(counted.contains(&(Event::SampleRefused, 8)), "{counted:?}");
+            stop.wait(Duration::MAX);
+            Ok(())
+        }
+
+        fn process_data(&self, _: RawReceiver<Sweep>, _: RecordSender, stop: Stop) -> Result<(), Error> {
+            stop.wait(Duration::MAX);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_driver_s_samples_in_a_sweep_that_is_refused_are_counted() {
+        Harness::new::<Stuck>().raw_queue_size(1).run_for(Duration::from_millis(100)).assert_ok();
+    }
 
     #[test]
     fn a_late_tick_moves_no_grid() {

@@ -47,9 +47,9 @@ impl Counter {
         self.range_uj = range_uj.filter(|&range| range > 0);
     }
 
-    /// Begins anew: what was spent since the last reading can't be known.
-    pub(crate) fn forget(&mut self) {
-        self.last = None;
+    /// Begins anew: what was spent since the last reading can't be known. Returns whether there was one.
+    pub(crate) fn forget(&mut self) -> bool {
+        self.last.take().is_some()
     }
 
     /// Takes a reading of `now_uj` microjoules at `at`, on any clock that never goes back.
@@ -112,7 +112,8 @@ mod tests {
     fn what_was_forgotten_is_not_counted() {
         let mut counter = Counter::new(None, 20_000);
         counter.step(1000, S);
-        counter.forget();
+        assert!(counter.forget());
+        assert!(!counter.forget());
         assert_eq!(counter.step(10, 2 * S), Step::First);
         assert_eq!(counter.step(12, 3 * S), spent(2, false));
     }

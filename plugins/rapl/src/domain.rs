@@ -1,8 +1,9 @@
 //! One domain on its way out.
 //!
-//! Enters: its readings, in order. Leaves: a counter of joules that never wraps, on request the power of the interval, and the
-//! original's record: the microjoules of the interval. The counter begins at zero with the first reading, and says so by its
-//! start timestamp; it goes on from where it was when the domain comes back. A failure is told when it begins and when it ends.
+//! Enters: its readings, in order, and whether its samples were taken. Leaves: a counter of joules that never wraps, on request
+//! the power of the interval, and the original's record: the microjoules since the last one that was taken. The counter begins
+//! at zero with the first reading, and says so by its start timestamp; it goes on from where it was when the domain comes back.
+//! A failure is told when it begins and when it ends.
 //!
 //! Never: a sample for an interval whose energy is not known.
 
@@ -33,6 +34,9 @@ pub(crate) struct Domain {
     /// All energy since the first reading. Microjoules in 64 bits last for 500,000 years at a megawatt.
     spent_uj: u64,
     began_ms: Option<i64>,
+    /// The microjoules that the original's records have still to tell, and how many of them are among the samples to be sent.
+    owed_uj: u64,
+    offered_uj: u64,
     last: Option<Duration>,
     state: State,
     /// When a failure was told last, and whether its end is still to be told.
@@ -51,16 +55,33 @@ impl Domain {
     /// One that was not read yet.
     pub(crate) fn new(zone: Zone) -> Self {
         let counter = Counter::new(zone.range_uj, zone.most_watts());
-        let (spent_uj, state) = (0, State::Read);
-        Domain { zone, counter, spent_uj, began_ms: None, last: None, state, told: None, tell_end: false, series: None }
+        Domain {
+            zone,
+            counter,
+            spent_uj: 0,
+            began_ms: None,
+            owed_uj: 0,
+            offered_uj: 0,
+            last: None,
+            state: State::Read,
+            told: None,
+            tell_end: false,
+            series: None,
+        }
     }
 
-    /// It may lie elsewhere now.
-    pub(crate) fn lies_at(&mut self, zone: &Zone) {
-        if self.zone != *zone {
-            self.counter.has_range(zone.range_uj);
-            self.zone = zone.clone();
+    /// It may lie elsewhere now. Another file's counter has nothing to do with what the old one showed.
+    pub(crate) fn lies_at(&mut self, zone: &Zone, health: &mut Health) {
+        if self.zone == *zone {
+            return;
         }
+        if self.zone.counter != zone.counter && self.counter.forget() {
+            health.count(Event::Reset, 1);
+            let path = zone.counter.display();
+            tracing::warn!(domain = zone.domain, "the energy counter is {path} now; one interval is left out");
+        }
+        self.counter.has_range(zone.range_uj);
+        self.zone = zone.clone();
     }
 
     /// Whether the last reading was good.
@@ -154,16 +175,40 @@ impl Domain {
             }
         };
         self.spent_uj += spent.unwrap_or_default();
+        self.owed_uj += spent.unwrap_or_default();
         let Some(series) = &self.series else { return };
         let mut sample = |series: &Option<Series>, value: f64| {
             samples.extend(series.as_ref().map(|series| series.sample(value, moment.timestamp_ms)));
         };
         sample(&series.energy, joules(self.spent_uj));
         if let (Some(uj), Some(since)) = (spent, since) {
-            sample(&series.original, uj as f64);
             if !since.is_zero() {
                 sample(&series.power, joules(uj) / since.as_secs_f64());
             }
+            self.offer(moment, samples);
+        }
+    }
+
+    /// Makes a record of the original's of all that is owed.
+    fn offer(&mut self, moment: Moment, samples: &mut Vec<Sample>) {
+        if let Some(original) = self.series.as_ref().and_then(|series| series.original.as_ref()) {
+            samples.push(original.sample(self.owed_uj as f64, moment.timestamp_ms));
+            self.offered_uj = self.owed_uj;
+        }
+    }
+
+    /// At the end of a run, offers what was refused; `last` is the moment of the last sweep, for which no record was taken then.
+    pub(crate) fn offer_the_rest(&mut self, last: Moment, samples: &mut Vec<Sample>) {
+        if self.owed_uj > 0 {
+            self.offer(last, samples);
+        }
+    }
+
+    /// Learns whether its samples were taken. The next record tells what a refused one would have.
+    pub(crate) fn were_sent(&mut self, taken: bool) {
+        let offered_uj = std::mem::take(&mut self.offered_uj);
+        if taken {
+            self.owed_uj -= offered_uj;
         }
     }
 }

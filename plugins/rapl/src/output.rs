@@ -79,6 +79,7 @@ impl Output {
         if let Some(last) = self.last
             && self.health.report(last, self.read_now(), true, &self.out, &mut self.samples).is_ok()
         {
+            self.domains.iter_mut().for_each(|domain| domain.offer_the_rest(last, &mut self.samples));
             self.send();
         }
         self.health.conclude();
@@ -87,7 +88,7 @@ impl Output {
     /// The table of domains has grown, or a domain lies elsewhere now.
     fn adopt(&mut self, zones: &Arc<[Zone]>) {
         for (domain, zone) in self.domains.iter_mut().zip(&**zones) {
-            domain.lies_at(zone);
+            domain.lies_at(zone, &mut self.health);
         }
         for zone in zones.iter().skip(self.domains.len()) {
             if !self.zones.is_empty() {
@@ -103,8 +104,10 @@ impl Output {
     }
 
     fn send(&mut self) {
-        // Not taken within a second: the host counts it, and the energy is in the next value of the counter.
-        let _ = self.out.send(&self.samples[..]);
+        // Not taken within a second: the host counts it, and the energy is in the next value of the counter, and in the next of
+        // the original's records.
+        let taken = self.out.send(&self.samples[..]).is_ok();
+        self.domains.iter_mut().for_each(|domain| domain.were_sent(taken));
         self.samples.clear();
     }
 }

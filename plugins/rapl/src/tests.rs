@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monitor_plugin_api::testing::Harness;
-use monitor_plugin_api::{Error, Moment, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop};
+use monitor_plugin_api::testing::{Harness, LogEvent, Run};
+use monitor_plugin_api::{Error, Moment, MonitorImpl, RawReceiver, RawSender, RecordSender, Stop, setting};
 
 use crate::output::{Form, Output};
-use crate::sweep::Sweeper;
+use crate::sweep::{Reading, Sweeper};
 use crate::tree::{RANGE_UJ, Tree};
+use crate::zones::{Zone, discover};
 use crate::{Rapl, Sweep, find};
 
 const ZONES: [(&str, &str); 10] = [
@@ -141,4 +142,81 @@ fn one_reading_is_told_once() {
     for metric in ["monitor_rapl_wraps_total", "monitor_rapl_domains", "monitor_energy_joules_total"] {
         assert_eq!(run.samples_of(metric).count(), 1, "{metric}");
     }
+}
+
+/// The second stage, with sweeps that SCRIPT says, a second apart: `7:5` is a counter of intel-rapl:7 that shows 5, `7:!` one
+/// that fails.
+struct Played(String);
+
+const BEGAN_MS: i64 = 1_760_000_000_000;
+
+impl MonitorImpl for Played {
+    type Raw = Sweep;
+
+    fn new() -> Result<Self, Error> {
+        setting("SCRIPT").text("").map(Played)
+    }
+
+    fn get_power(&self, out: RawSender<Sweep>, _: Duration, stop: Stop) -> Result<(), Error> {
+        let tree = Tree::new();
+        let package = tree.zone("intel-rapl:0", "package-0");
+        let mut zones: Arc<[Zone]> = discover(package.root()).unwrap().zones.into();
+        for (second, step) in (0..).zip(self.0.split(' ')) {
+            let (place, shown) = step.split_once(':').unwrap();
+            let counter = tree.file(&format!("intel-rapl:{place}"), "energy_uj");
+            if zones[0].counter != counter {
+                zones = [Zone { counter, ..zones[0].clone() }].into();
+            }
+            let readings = vec![shown.parse().map_or(Reading::Failed(19), Reading::Uj)];
+            let moment = Moment { at: Duration::from_secs(second), timestamp_ms: BEGAN_MS + 1000 * second as i64 };
+            let sweep = Sweep { moment, zones: Arc::clone(&zones), readings, late: Duration::ZERO, missed: 0 };
+            out.send(sweep).map_err(|_| Error::new("the raw queue stayed full"))?;
+        }
+        stop.wait(Duration::MAX);
+        Ok(())
+    }
+
+    fn process_data(&self, input: RawReceiver<Sweep>, out: RecordSender, _: Stop) -> Result<(), Error> {
+        let form = Form { conventional: true, original: true, power: true, service: "monitor".into() };
+        let mut output = Output::new(form, out);
+        input.into_iter().try_for_each(|sweep| output.take(&sweep))?;
+        output.finish();
+        Ok(())
+    }
+}
+
+/// The values of a series, and the seconds at which they are.
+fn values(run: &Run, metric: &str) -> Vec<(i64, f64)> {
+    run.samples_of(metric).map(|sample| ((sample.timestamp_ms - BEGAN_MS) / 1000, sample.value)).collect()
+}
+
+#[test]
+fn what_a_counter_shows_that_lies_elsewhere_is_no_energy_since() {
+    let harness = Harness::new::<Played>().setting("SCRIPT", "0:4000000 0:4500000 0:! 7:4900000 7:4900007 7:4900009");
+    // Those of the sensor itself, five readings, three intervals in microjoules and in watts.
+    let run = harness.run_until_samples(7 + 5 + 3 + 3, Duration::from_secs(60));
+    run.assert_ok();
+    let energy = values(&run, "monitor_energy_joules_total");
+    assert_eq!(energy, [(0, 0.0), (1, 0.5), (3, 0.5), (4, 0.500_007), (5, 0.500_009)]);
+    assert_eq!(values(&run, ""), [(1, 500_000.0), (4, 7.0), (5, 2.0)]);
+    assert_eq!(values(&run, "monitor_power_watts"), [(1, 0.5), (4, 0.000_007), (5, 0.000_002)]);
+    assert_eq!(values(&run, "monitor_rapl_resets_total").last(), Some(&(5, 1.0)), "told at the end");
+    let told = |line: &&LogEvent| line.message.contains("intel-rapl:7/energy_uj now; one interval is left out");
+    assert_eq!(run.log().iter().filter(told).count(), 1);
+}
+
+#[test]
+fn the_records_of_the_original_lose_nothing_with_a_send_that_is_refused() {
+    // Room comes after a send has given up: of two sends one is refused, and the last one of all is offered again at the end.
+    let harness = Harness::new::<Played>().setting("SCRIPT", "0:0 0:10 0:30 0:60 0:100 0:150");
+    let harness = harness.proc_queue_size(1).drained_every(Duration::from_millis(1400));
+    let run = harness.run_until_samples(7 + 1 + 3 + 3, Duration::from_secs(60));
+    run.assert_ok();
+    assert!(run.refused_sends() > 0);
+    let (records, energy) = (values(&run, ""), values(&run, "monitor_energy_joules_total"));
+    for (second, joules) in energy {
+        let told: f64 = records.iter().filter(|(at, _)| *at <= second).map(|(_, uj)| uj).sum();
+        assert_eq!(told, (joules * 1e6).round(), "after {second} s: {records:?}");
+    }
+    assert_eq!(records.iter().map(|(_, uj)| uj).sum::<f64>(), 150.0, "{records:?}");
 }

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,12 +24,15 @@ use crate::plugins;
 use crate::python::cpython::CPython;
 use crate::rapl::machine::{Machine, Zone, zone};
 use crate::scrape::exporter::NodeExporter;
+use crate::scrape::exposer::{Answer, Exposer};
 
 /// A plugin that ships.
 struct Plugin {
     package: &'static str,
     /// Makes what it reads; none on a machine that can't have it, which has said so.
     sensor: fn() -> Option<Sensor>,
+    /// The same with less to tell, where that is too much to be read often.
+    little: Option<fn() -> Option<Sensor>>,
     /// What it may wait for on its own when it is asked to stop.
     own_sleep: Duration,
     /// SCRAPE_INTERVAL_S when it is to read often, and when it is to wait for long.
@@ -44,7 +48,7 @@ struct Sensor {
 
 /// What most of them are.
 const SENSOR: Plugin =
-    Plugin { package: "", sensor: nothing, own_sleep: Duration::ZERO, often_s: "0.02", seldom_s: "30" };
+    Plugin { package: "", sensor: nothing, little: None, own_sleep: Duration::ZERO, often_s: "0.02", seldom_s: "30" };
 
 /// All of them.
 const PLUGINS: [Plugin; 6] = [
@@ -52,7 +56,7 @@ const PLUGINS: [Plugin; 6] = [
     Plugin { package: "monitor-rapl", sensor: powercap, ..SENSOR },
     Plugin { package: "monitor-nvml", sensor: gpus, ..SENSOR },
     // A thousand series at once, and a first scrape that comes within an interval.
-    Plugin { package: "monitor-scrape", sensor: node_exporter, often_s: "0.5", seldom_s: "3", ..SENSOR },
+    Plugin { package: "monitor-scrape", sensor: node_exporter, little: Some(exposer), seldom_s: "3", ..SENSOR },
     Plugin { package: "monitor-python", sensor: module_that_waits, ..SENSOR },
     Plugin { package: "monitor-python", sensor: module_that_sleeps, own_sleep: Duration::from_millis(300), ..SENSOR },
 ];
@@ -91,6 +95,20 @@ fn gpus() -> Option<Sensor> {
 fn node_exporter() -> Option<Sensor> {
     let exporter = NodeExporter::start()?;
     Some(Sensor { variables: vec![("SCRAPE_TARGETS", exporter.url().into())], _alive: Box::new(exporter) })
+}
+
+/// A counter, a gauge, and a series whose text is another one each time: such come and go.
+fn exposer() -> Option<Sensor> {
+    let times = AtomicU64::new(0);
+    let exposer = Exposer::start(move |_| {
+        let time = times.fetch_add(1, Ordering::Relaxed);
+        Answer::text(format!(
+            "# HELP asked_total How often.\n# TYPE asked_total counter\nasked_total {time}\n# TYPE asked gauge\nasked{{to=\"tell\"}} 1\n\
+             # TYPE turn gauge\nturn{{of=\"{}\"}} 1\n",
+            time % 100
+        ))
+    });
+    Some(Sensor { variables: vec![("SCRAPE_TARGETS", exposer.url("/metrics").into())], _alive: Box::new(exposer) })
 }
 
 fn module_that_waits() -> Option<Sensor> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::rig::{MODEL, Rig, add, player, set, uuid};
 use super::values::{finish, newest, of, wait_for_energy, wait_for_joules};
 use crate::faults::{LONG, NOWHERE, lines, wait_for_text};
-use crate::host::{Host, Running};
+use crate::host::{Host, Line, Running};
 use crate::sink::{Sample, Sink};
 
 /// How often something was counted, as it stood at the end.
@@ -230,6 +230,32 @@ fn a_short_interruption_ends_no_series_and_a_jump_is_left_out() {
     let (_, samples) = finish(&running, &sink);
     assert_eq!(counted(&samples, "monitor_nvml_energy_left_out_total", &[]), 1.0);
     assert!(samples.iter().all(|sample| sample.is_marker() || sample.value >= 0.0));
+}
+
+/// The driver does not give them again.
+#[test]
+fn the_driver_s_samples_that_go_with_it_are_counted() {
+    let (rig, sink) = (Rig::new(2), Sink::start());
+    let running = rig.host(sink.url()).spawn();
+    (0..2).for_each(|gpu| wait_for_energy(&sink, gpu));
+    let now_us = monitor_plugin_api::now_ms() * 1000;
+    rig.change(|shown| {
+        let buffer = shown.get_mut("0.sample").unwrap();
+        buffer.extend((0..3).map(|i| format!("{} {}", now_us + 1000 * i, 1000 + i)));
+        // Asked behind the first.
+        set(shown, "1.nvmlDeviceGetSamples.error", 1);
+    });
+    // The first time, the first GPU may have been asked before.
+    let mut times = 0;
+    let gone_twice = |line: &Line| {
+        times += u32::from(line.text.contains("the driver is gone: UNINITIALIZED"));
+        times == 2
+    };
+    running.wait_for_log(gone_twice, LONG);
+    rig.unset("1.nvmlDeviceGetSamples.error");
+    let (_, samples) = finish(&running, &sink);
+    assert_eq!(counted(&samples, "monitor_nvml_dropped_samples_total", &[("reason", "driver_gone")]), 3.0);
+    assert!(samples.iter().all(|sample| sample.labels.get("method").is_none_or(|method| method != "buffered")));
 }
 
 #[test]

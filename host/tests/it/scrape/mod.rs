@@ -4,7 +4,7 @@
 mod answers;
 mod beside;
 pub(crate) mod exporter;
-mod exposer;
+pub(crate) mod exposer;
 mod expositions;
 mod pages;
 mod running;
