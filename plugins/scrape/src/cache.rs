@@ -48,10 +48,12 @@ struct LastExemplar {
     /// The one that it came with, if it did.
     own_ms: Option<i64>,
     timestamp_ms: i64,
+    /// In which scrape it came first.
+    added: u64,
 }
 
 impl Known {
-    /// The exemplar of its sample, unless it was sent before, or is older than one that was.
+    /// The exemplar of its sample, which was [seen](Cache::see), unless it was sent before, or is older than one that was.
     pub(crate) fn exemplar(&mut self, now: &exposition::Exemplar<'_, '_>, sample_ms: i64) -> Option<Exemplar> {
         let timestamp_ms = now.timestamp_ms.unwrap_or(sample_ms);
         let is_known = self.exemplar.as_ref().is_some_and(|last| {
@@ -69,7 +71,8 @@ impl Known {
         let exemplar = self.series.exemplar(now.value, timestamp_ms);
         let exemplar = labels.iter().fold(exemplar, |exemplar, (name, value)| exemplar.label(name, value));
         let own_ms = now.timestamp_ms;
-        self.exemplar = Some(Box::new(LastExemplar { labels, value: now.value, own_ms, timestamp_ms }));
+        self.exemplar =
+            Some(Box::new(LastExemplar { labels, value: now.value, own_ms, timestamp_ms, added: self.seen }));
         Some(exemplar)
     }
 }
@@ -214,10 +217,14 @@ impl Cache {
         }
     }
 
-    /// The samples of this scrape are lost: what they said of their own moments is to be said again.
+    /// The samples of this scrape are lost: what they said of their own moments is to be said again, and their exemplars.
     pub(crate) fn forget_moments(&mut self) {
         let scrape = self.scrape;
-        self.known.iter_mut().flatten().filter(|known| known.seen == scrape).for_each(|known| known.own = None);
+        self.known.iter_mut().flatten().filter(|known| known.seen == scrape).for_each(|known| {
+            known.own = None;
+            // One of an earlier scrape was sent.
+            known.exemplar.take_if(|last| last.added == scrape);
+        });
     }
 
     fn is_here(&self, known: &Known) -> bool {

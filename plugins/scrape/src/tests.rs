@@ -17,6 +17,7 @@ const STALE: u64 = 0x7ff0_0000_0000_0002;
 /// What the target answers, one scrape a second after the other.
 trait Play: Send + Sync + 'static {
     const BODIES: &[&str];
+    const CONTENT_TYPE: Option<&str> = None;
     const SAMPLE_LIMIT: u64 = 1000;
 }
 
@@ -48,7 +49,7 @@ impl<P: Play> MonitorImpl for Played<P> {
         let labels = vec![("job".to_owned(), "j".to_owned())];
         let mut scrape = Scrape::new("target".to_owned(), labels, rules, out);
         for (at_ms, body) in (START_MS..).step_by(1000).zip(P::BODIES) {
-            let body = Body { bytes: body.as_bytes().to_vec(), content_type: None };
+            let body = Body { bytes: body.as_bytes().to_vec(), content_type: P::CONTENT_TYPE.map(str::to_owned) };
             scrape.take(&Scraped::of(at_ms, Ok(body)));
         }
         input.pull();
@@ -149,6 +150,28 @@ fn moments_of_a_refused_scrape_are_said_by_the_next() {
     let run = play::<Moments>(|harness| harness);
     assert_eq!(of(&run, "own"), [(0, Some(1.0)), (2, Some(2.0)), (5, Some(3.0))]);
     assert!(run.series().iter().all(|series| series.metric != "own" || !series.ended), "kept for a while");
+}
+
+const OPENMETRICS: Option<&str> = Some("application/openmetrics-text; version=1.0.0");
+
+struct Exemplars;
+
+impl Play for Exemplars {
+    const BODIES: &[&str] = &[
+        "a 1 # {x=\"1\"} 1 1760000000\n# EOF\n",
+        "a 2 # {x=\"2\"} 2 1760000001\nbad",
+        "a 3 # {x=\"2\"} 2 1760000001\n# EOF\n",
+        "a 4 # {x=\"2\"} 2 1760000001\nbad",
+        "a 5 # {x=\"2\"} 2 1760000001\n# EOF\n",
+    ];
+    const CONTENT_TYPE: Option<&str> = OPENMETRICS;
+}
+
+#[test]
+fn exemplars_of_a_refused_scrape_come_with_the_next() {
+    let run = play::<Exemplars>(|harness| harness);
+    let sent: Vec<_> = run.exemplars().iter().map(|exemplar| (exemplar.value, exemplar.timestamp_ms)).collect();
+    assert_eq!(sent, [(1.0, START_MS), (2.0, START_MS + 1000)], "each is sent once");
 }
 
 struct Many;
