@@ -127,8 +127,8 @@ impl Cache {
         Some(found.slot)
     }
 
-    /// From now on the text stands for this series.
-    pub(crate) fn insert(&mut self, text: &[u8], context: u64, series: Series) -> u32 {
+    /// From now on the text stands for this series. Returns also whether the text is new, whatever the metadata above it.
+    pub(crate) fn insert(&mut self, text: &[u8], context: u64, series: Series) -> (u32, bool) {
         let number = series.sample(0.0, 0).series();
         let slot = self.by_number.get(&number).copied().unwrap_or_else(|| {
             let slot = self.free.pop().unwrap_or_else(|| {
@@ -158,10 +158,20 @@ impl Cache {
                 });
             }
         }
-        let text_now = Text { slot, seen: self.scrape, added: self.scrape, context };
-        let before = self.texts.insert(text.into(), text_now);
-        self.texts_seen += usize::from(before.is_none_or(|before| before.seen != self.scrape));
-        slot
+        let mut now = Text { slot, seen: self.scrape, added: self.scrape, context };
+        let before = self.texts.get_mut(text);
+        self.texts_seen += usize::from(before.as_ref().is_none_or(|before| before.seen != self.scrape));
+        match before {
+            Some(before) => {
+                now.added = before.added;
+                *before = now;
+                (slot, false)
+            }
+            None => {
+                self.texts.insert(text.into(), now);
+                (slot, true)
+            }
+        }
     }
 
     /// A series by the number that [`find`](Self::find) and [`insert`](Self::insert) give.

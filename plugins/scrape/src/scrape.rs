@@ -185,12 +185,10 @@ impl Scrape {
     /// One sample of an exposition.
     fn sample(&mut self, reading: &mut Reading, sample: &exposition::Sample<'_, '_>) -> Result<(), Failure> {
         reading.numbers.scraped += 1;
-        let found = self.cache.find(sample.raw, self.context.number());
-        let is_new = found.is_none();
-        let slot = match found {
-            Some(slot) => Some(slot),
-            None if reading.taken == self.rules.sample_limit => None,
-            None => self.meet(reading, sample)?,
+        let (slot, is_new) = match self.cache.find(sample.raw, self.above(sample)) {
+            Some(slot) => (Some(slot), false),
+            None if reading.taken == self.rules.sample_limit => (None, false),
+            None => self.meet(reading, sample)?.map_or((None, false), |(slot, is_new)| (Some(slot), is_new)),
         };
         reading.numbers.kept += 1;
         let own_ms = sample.timestamp_ms.filter(|_| self.rules.honor_timestamps);
@@ -226,9 +224,18 @@ impl Scrape {
         Ok(())
     }
 
-    /// Registers a series that is not known yet, or not with this metadata. None where the host does not take it: that is
-    /// counted, and the others are not worse for it.
-    fn meet(&mut self, reading: &mut Reading, sample: &exposition::Sample<'_, '_>) -> Result<Option<u32>, Failure> {
+    /// Stands for the metadata that the sample has: none, where that above it is of another family.
+    fn above(&self, sample: &exposition::Sample<'_, '_>) -> u64 {
+        sample.part().map_or(0, |_| self.context.number())
+    }
+
+    /// Registers a series that is not known yet, or not with this metadata. Returns also whether it is not known at all. None
+    /// where the host does not take it: that is counted, and the others are not worse for it.
+    fn meet(
+        &mut self,
+        reading: &mut Reading,
+        sample: &exposition::Sample<'_, '_>,
+    ) -> Result<Option<(u32, bool)>, Failure> {
         let part = sample.part();
         let (metric, labels) = self.labels(sample);
         labels::check(&metric, &labels, &self.rules)?;
@@ -240,7 +247,7 @@ impl Scrape {
                 return Ok(None);
             }
         };
-        let slot = self.cache.insert(sample.raw, self.context.number(), series);
+        let (slot, is_new) = self.cache.insert(sample.raw, self.above(sample), series);
         let may_begin = reading.format == Format::OpenMetrics
             && sample
                 .family
@@ -258,12 +265,12 @@ impl Scrape {
             known.start_ms = None;
             self.starts_due |= self.starts.start_ms(group).is_some();
         }
-        Ok(Some(slot))
+        Ok(Some((slot, is_new)))
     }
 
     /// Tells the host since when a series counts, where that is news.
     fn begin(&mut self, sample: &exposition::Sample<'_, '_>) {
-        let Some(slot) = self.cache.find(sample.raw, self.context.number()) else { return };
+        let Some(slot) = self.cache.find(sample.raw, self.above(sample)) else { return };
         let Some(known) = self.cache.get(slot).filter(|known| !known.is_created) else { return };
         let start_ms = known.group.and_then(|group| self.starts.start_ms(group));
         if start_ms == known.start_ms {

@@ -174,6 +174,27 @@ fn exemplars_of_a_refused_scrape_come_with_the_next() {
     assert_eq!(sent, [(1.0, START_MS), (2.0, START_MS + 1000)], "each is sent once");
 }
 
+struct Families;
+
+impl Play for Families {
+    const BODIES: &[&str] = &[
+        "# HELP a One.\na 1\nb 1\n",
+        "# HELP a Two.\na 2\nb 2\n",
+        "# HELP a Three.\na 3\nb 3\nbad{",
+        "# HELP a Three.\na 4\nb 4\nc 4\n",
+        "# HELP b Its own.\nb 5\n# HELP c Its own.\na 5\nc 5\n",
+    ];
+}
+
+#[test]
+fn series_are_new_by_their_text_whatever_the_metadata() {
+    let run = play::<Families>(|harness| harness);
+    let added: Vec<_> = run.samples_of("scrape_series_added").map(|sample| sample.value).collect();
+    assert_eq!(added, [2.0, 0.0, 0.0, 1.0, 0.0]);
+    let help = |metric: &str| run.series().iter().find(|series| series.metric == metric).unwrap().help.clone();
+    assert_eq!((help("b"), help("c")), ("Its own.".into(), "Its own.".into()));
+}
+
 struct Many;
 
 impl Play for Many {
