@@ -20,6 +20,9 @@ use crate::settings::Rules;
 use crate::starts::Starts;
 use crate::telling::Telling;
 
+/// The start of a series that the host is to know none of.
+const NOT_KNOWN: i64 = 0;
+
 /// What is known of one target.
 pub(crate) struct Scrape {
     labels: Vec<(String, String)>,
@@ -141,11 +144,15 @@ impl Scrape {
             refused: 0,
             refusal: None,
         };
+        self.starts.next();
         let mut read = self.each(&body.bytes, format, |scrape, sample| scrape.sample(&mut reading, sample));
         if read.is_ok() && reading.over_limit > 0 {
             let samples = reading.taken + reading.over_limit;
             let text = format!("{samples} samples are more than SCRAPE_SAMPLE_LIMIT ({})", self.rules.sample_limit);
             read = Err(Failure::new(Class::Limit, text));
+        }
+        if read.is_ok() {
+            self.starts_due |= self.starts.forget_untold();
         }
         if read.is_ok() && std::mem::take(&mut self.starts_due) {
             // A `_created` stands behind the samples that it is about.
@@ -239,7 +246,14 @@ impl Scrape {
         let part = sample.part();
         let (metric, labels) = self.labels(sample);
         labels::check(&metric, &labels, &self.rules)?;
-        let series = match self.out.register(self.spec(&metric, labels, part)) {
+        let may_begin = reading.format == Format::OpenMetrics
+            && sample
+                .family
+                .is_some_and(|family| matches!(family.kind, Kind::Counter | Kind::Histogram | Kind::Summary));
+        let spec = self.spec(&metric, labels, part);
+        // Else the host goes on with the start that it was told before, as long as it has the series.
+        let spec = if may_begin { spec.started_at(NOT_KNOWN) } else { spec };
+        let series = match self.out.register(spec) {
             Ok(series) => series,
             Err(error) => {
                 reading.refused += 1;
@@ -248,10 +262,6 @@ impl Scrape {
             }
         };
         let (slot, is_new) = self.cache.insert(sample.raw, self.above(sample), series);
-        let may_begin = reading.format == Format::OpenMetrics
-            && sample
-                .family
-                .is_some_and(|family| matches!(family.kind, Kind::Counter | Kind::Histogram | Kind::Summary));
         if may_begin
             && sample.group(&mut self.key)
             && let Some(known) = self.cache.get(slot)
@@ -261,7 +271,7 @@ impl Scrape {
                 self.starts.leave(before);
             }
             known.is_created = part == Some(Part::Created);
-            // The handle is new, and says nothing of a start.
+            // It was registered without one.
             known.start_ms = None;
             self.starts_due |= self.starts.start_ms(group).is_some();
         }
@@ -278,10 +288,7 @@ impl Scrape {
         }
         let (metric, labels) = self.labels(sample);
         let spec = self.spec(&metric, labels, sample.part());
-        let registered = self.out.register(match start_ms {
-            Some(start_ms) => spec.started_at(start_ms),
-            None => spec,
-        });
+        let registered = self.out.register(spec.started_at(start_ms.unwrap_or(NOT_KNOWN)));
         // It was taken before: it is refused now only where the run is over.
         if let (Ok(series), Some(known)) = (registered, self.cache.get(slot)) {
             (known.series, known.start_ms) = (series, start_ms);

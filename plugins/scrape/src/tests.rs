@@ -195,6 +195,33 @@ fn series_are_new_by_their_text_whatever_the_metadata() {
     assert_eq!((help("b"), help("c")), ("Its own.".into(), "Its own.".into()));
 }
 
+struct Restarts<const BODIES: usize>;
+
+impl<const BODIES: usize> Play for Restarts<BODIES> {
+    const BODIES: &[&str] = [
+        "# TYPE a counter\na_total 1\na_created 5\n# TYPE b counter\nb_total 1\nb_created 5\n# EOF\n",
+        "# TYPE a counter\nbad",
+        "# TYPE a counter\n# HELP a Anew.\na_total 2\na_created 5\n# TYPE b counter\nb_total 2\nb_created 5\n# EOF\n",
+        "# TYPE a counter\n# HELP a Anew.\na_total 1\n# TYPE b counter\nb_total 3\nb_created 6\n# EOF\n",
+    ]
+    .split_at(BODIES)
+    .0;
+    const CONTENT_TYPE: Option<&str> = OPENMETRICS;
+}
+
+#[test]
+fn a_start_that_is_not_told_any_more_is_not_known() {
+    fn after<const BODIES: usize>() -> [Option<i64>; 2] {
+        let run = play::<Restarts<BODIES>>(|harness| harness);
+        let start = |metric: &str| run.series().iter().find(|series| series.metric == metric).unwrap().start_ms;
+        [start("a_total"), start("b_total")]
+    }
+    assert_eq!(after::<1>(), [Some(5000); 2]);
+    assert_eq!(after::<2>(), [Some(5000); 2], "a failed scrape tells nothing");
+    assert_eq!(after::<3>(), [Some(5000); 2]);
+    assert_eq!(after::<4>(), [Some(0), Some(6000)]);
+}
+
 struct Many;
 
 impl Play for Many {
