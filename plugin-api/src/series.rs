@@ -95,7 +95,8 @@ impl SeriesSpec {
     }
 
     /// When the counter was last zero, in milliseconds since the Unix epoch: the boot, the loading of the driver. Samples
-    /// then say from when on they count (remote write 2.0). After a reset, register the series again.
+    /// then say from when on they count (remote write 2.0). After a reset, register the series again; with 0 where it is not
+    /// known any more.
     #[must_use]
     pub fn started_at(mut self, start_ms: i64) -> Self {
         self.start_ms = Some(start_ms);

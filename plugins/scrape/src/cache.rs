@@ -48,10 +48,12 @@ struct LastExemplar {
     /// The one that it came with, if it did.
     own_ms: Option<i64>,
     timestamp_ms: i64,
+    /// In which scrape it came first.
+    added: u64,
 }
 
 impl Known {
-    /// The exemplar of its sample, unless it was sent before, or is older than one that was.
+    /// The exemplar of its sample, which was [seen](Cache::see), unless it was sent before, or is older than one that was.
     pub(crate) fn exemplar(&mut self, now: &exposition::Exemplar<'_, '_>, sample_ms: i64) -> Option<Exemplar> {
         let timestamp_ms = now.timestamp_ms.unwrap_or(sample_ms);
         let is_known = self.exemplar.as_ref().is_some_and(|last| {
@@ -69,7 +71,8 @@ impl Known {
         let exemplar = self.series.exemplar(now.value, timestamp_ms);
         let exemplar = labels.iter().fold(exemplar, |exemplar, (name, value)| exemplar.label(name, value));
         let own_ms = now.timestamp_ms;
-        self.exemplar = Some(Box::new(LastExemplar { labels, value: now.value, own_ms, timestamp_ms }));
+        self.exemplar =
+            Some(Box::new(LastExemplar { labels, value: now.value, own_ms, timestamp_ms, added: self.seen }));
         Some(exemplar)
     }
 }
@@ -124,8 +127,8 @@ impl Cache {
         Some(found.slot)
     }
 
-    /// From now on the text stands for this series.
-    pub(crate) fn insert(&mut self, text: &[u8], context: u64, series: Series) -> u32 {
+    /// From now on the text stands for this series. Returns also whether the text is new, whatever the metadata above it.
+    pub(crate) fn insert(&mut self, text: &[u8], context: u64, series: Series) -> (u32, bool) {
         let number = series.sample(0.0, 0).series();
         let slot = self.by_number.get(&number).copied().unwrap_or_else(|| {
             let slot = self.free.pop().unwrap_or_else(|| {
@@ -155,10 +158,20 @@ impl Cache {
                 });
             }
         }
-        let text_now = Text { slot, seen: self.scrape, added: self.scrape, context };
-        let before = self.texts.insert(text.into(), text_now);
-        self.texts_seen += usize::from(before.is_none_or(|before| before.seen != self.scrape));
-        slot
+        let mut now = Text { slot, seen: self.scrape, added: self.scrape, context };
+        let before = self.texts.get_mut(text);
+        self.texts_seen += usize::from(before.as_ref().is_none_or(|before| before.seen != self.scrape));
+        match before {
+            Some(before) => {
+                now.added = before.added;
+                *before = now;
+                (slot, false)
+            }
+            None => {
+                self.texts.insert(text.into(), now);
+                (slot, true)
+            }
+        }
     }
 
     /// A series by the number that [`find`](Self::find) and [`insert`](Self::insert) give.
@@ -214,10 +227,14 @@ impl Cache {
         }
     }
 
-    /// The samples of this scrape are lost: what they said of their own moments is to be said again.
+    /// The samples of this scrape are lost: what they said of their own moments is to be said again, and their exemplars.
     pub(crate) fn forget_moments(&mut self) {
         let scrape = self.scrape;
-        self.known.iter_mut().flatten().filter(|known| known.seen == scrape).for_each(|known| known.own = None);
+        self.known.iter_mut().flatten().filter(|known| known.seen == scrape).for_each(|known| {
+            known.own = None;
+            // One of an earlier scrape was sent.
+            known.exemplar.take_if(|last| last.added == scrape);
+        });
     }
 
     fn is_here(&self, known: &Known) -> bool {

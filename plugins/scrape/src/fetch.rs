@@ -114,6 +114,8 @@ fn client(access: &Access) -> Result<ClientBuilder, Error> {
     let mut builder = Client::builder()
         .user_agent(concat!("monitor-scrape/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::limited(MAX_REDIRECTS))
+        // Else whoever a target redirects to is told its query.
+        .referer(false)
         .pool_max_idle_per_host(1)
         .http1_only()
         .no_proxy()

@@ -20,6 +20,9 @@ use crate::settings::Rules;
 use crate::starts::Starts;
 use crate::telling::Telling;
 
+/// The start of a series that the host is to know none of.
+const NOT_KNOWN: i64 = 0;
+
 /// What is known of one target.
 pub(crate) struct Scrape {
     labels: Vec<(String, String)>,
@@ -141,11 +144,15 @@ impl Scrape {
             refused: 0,
             refusal: None,
         };
+        self.starts.next();
         let mut read = self.each(&body.bytes, format, |scrape, sample| scrape.sample(&mut reading, sample));
         if read.is_ok() && reading.over_limit > 0 {
             let samples = reading.taken + reading.over_limit;
             let text = format!("{samples} samples are more than SCRAPE_SAMPLE_LIMIT ({})", self.rules.sample_limit);
             read = Err(Failure::new(Class::Limit, text));
+        }
+        if read.is_ok() {
+            self.starts_due |= self.starts.forget_untold();
         }
         if read.is_ok() && std::mem::take(&mut self.starts_due) {
             // A `_created` stands behind the samples that it is about.
@@ -185,12 +192,10 @@ impl Scrape {
     /// One sample of an exposition.
     fn sample(&mut self, reading: &mut Reading, sample: &exposition::Sample<'_, '_>) -> Result<(), Failure> {
         reading.numbers.scraped += 1;
-        let found = self.cache.find(sample.raw, self.context.number());
-        let is_new = found.is_none();
-        let slot = match found {
-            Some(slot) => Some(slot),
-            None if reading.taken == self.rules.sample_limit => None,
-            None => self.meet(reading, sample)?,
+        let (slot, is_new) = match self.cache.find(sample.raw, self.above(sample)) {
+            Some(slot) => (Some(slot), false),
+            None if reading.taken == self.rules.sample_limit => (None, false),
+            None => self.meet(reading, sample)?.map_or((None, false), |(slot, is_new)| (Some(slot), is_new)),
         };
         reading.numbers.kept += 1;
         let own_ms = sample.timestamp_ms.filter(|_| self.rules.honor_timestamps);
@@ -226,13 +231,29 @@ impl Scrape {
         Ok(())
     }
 
-    /// Registers a series that is not known yet, or not with this metadata. None where the host does not take it: that is
-    /// counted, and the others are not worse for it.
-    fn meet(&mut self, reading: &mut Reading, sample: &exposition::Sample<'_, '_>) -> Result<Option<u32>, Failure> {
+    /// Stands for the metadata that the sample has: none, where that above it is of another family.
+    fn above(&self, sample: &exposition::Sample<'_, '_>) -> u64 {
+        sample.part().map_or(0, |_| self.context.number())
+    }
+
+    /// Registers a series that is not known yet, or not with this metadata. Returns also whether it is not known at all. None
+    /// where the host does not take it: that is counted, and the others are not worse for it.
+    fn meet(
+        &mut self,
+        reading: &mut Reading,
+        sample: &exposition::Sample<'_, '_>,
+    ) -> Result<Option<(u32, bool)>, Failure> {
         let part = sample.part();
         let (metric, labels) = self.labels(sample);
         labels::check(&metric, &labels, &self.rules)?;
-        let series = match self.out.register(self.spec(&metric, labels, part)) {
+        let may_begin = reading.format == Format::OpenMetrics
+            && sample
+                .family
+                .is_some_and(|family| matches!(family.kind, Kind::Counter | Kind::Histogram | Kind::Summary));
+        let spec = self.spec(&metric, labels, part);
+        // Else the host goes on with the start that it was told before, as long as it has the series.
+        let spec = if may_begin { spec.started_at(NOT_KNOWN) } else { spec };
+        let series = match self.out.register(spec) {
             Ok(series) => series,
             Err(error) => {
                 reading.refused += 1;
@@ -240,11 +261,7 @@ impl Scrape {
                 return Ok(None);
             }
         };
-        let slot = self.cache.insert(sample.raw, self.context.number(), series);
-        let may_begin = reading.format == Format::OpenMetrics
-            && sample
-                .family
-                .is_some_and(|family| matches!(family.kind, Kind::Counter | Kind::Histogram | Kind::Summary));
+        let (slot, is_new) = self.cache.insert(sample.raw, self.above(sample), series);
         if may_begin
             && sample.group(&mut self.key)
             && let Some(known) = self.cache.get(slot)
@@ -254,16 +271,16 @@ impl Scrape {
                 self.starts.leave(before);
             }
             known.is_created = part == Some(Part::Created);
-            // The handle is new, and says nothing of a start.
+            // It was registered without one.
             known.start_ms = None;
             self.starts_due |= self.starts.start_ms(group).is_some();
         }
-        Ok(Some(slot))
+        Ok(Some((slot, is_new)))
     }
 
     /// Tells the host since when a series counts, where that is news.
     fn begin(&mut self, sample: &exposition::Sample<'_, '_>) {
-        let Some(slot) = self.cache.find(sample.raw, self.context.number()) else { return };
+        let Some(slot) = self.cache.find(sample.raw, self.above(sample)) else { return };
         let Some(known) = self.cache.get(slot).filter(|known| !known.is_created) else { return };
         let start_ms = known.group.and_then(|group| self.starts.start_ms(group));
         if start_ms == known.start_ms {
@@ -271,10 +288,7 @@ impl Scrape {
         }
         let (metric, labels) = self.labels(sample);
         let spec = self.spec(&metric, labels, sample.part());
-        let registered = self.out.register(match start_ms {
-            Some(start_ms) => spec.started_at(start_ms),
-            None => spec,
-        });
+        let registered = self.out.register(spec.started_at(start_ms.unwrap_or(NOT_KNOWN)));
         // It was taken before: it is refused now only where the run is over.
         if let (Ok(series), Some(known)) = (registered, self.cache.get(slot)) {
             (known.series, known.start_ms) = (series, start_ms);

@@ -39,7 +39,15 @@ impl Target {
 /// One is no address, or two would give the same series, or there is none.
 pub(crate) fn parse(list: &str) -> Result<Vec<Target>, Error> {
     let items = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
-    let targets = items.map(one).collect::<Result<Vec<_>, _>>()?;
+    let targets = items.enumerate().map(|(number, item)| {
+        let shown = if may_be_secret(list, item) {
+            format!("target {} (not shown, as it may hold a password)", number + 1)
+        } else {
+            cut(item)
+        };
+        one(item).map_err(|what| Error::new(format!("SCRAPE_TARGETS: {shown}: {what}")))
+    });
+    let targets = targets.collect::<Result<Vec<_>, _>>()?;
     if targets.is_empty() {
         let what = "what to scrape is not known: give URLs, such as http://localhost:9100/metrics or localhost:9100";
         return Err(Error::new(format!("SCRAPE_TARGETS is empty: {what}")));
@@ -59,19 +67,31 @@ pub(crate) fn parse(list: &str) -> Result<Vec<Target>, Error> {
     Ok(targets)
 }
 
-fn one(item: &str) -> Result<Target, Error> {
-    let wrong = |what: &str| {
-        let shown: String = item.split(['?', '#']).next().unwrap_or_default().chars().take(80).collect();
-        let shown = shown.rsplit_once('@').map_or(shown.as_str(), |(_, rest)| rest);
-        Error::new(format!("SCRAPE_TARGETS: {shown:?}: {what}"))
-    };
+/// Whether what is wrong may be a password, whole or in part. Where there is an `@`, any item may: a comma in a password makes
+/// two of it. And where there is none, what stands in the place of a port and is none may be one whose `@` was forgotten.
+fn may_be_secret(list: &str, item: &str) -> bool {
+    let rest = item.split_once("://").map_or(item, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let has_port = authority.starts_with('[') || authority.split_once(':').is_none_or(|(_, port)| is_port(port));
+    list.contains('@') || !has_port
+}
+
+/// The beginning of an item, without its query.
+fn cut(item: &str) -> String {
+    let shown: String = item.split(['?', '#']).next().unwrap_or_default().chars().take(80).collect();
+    format!("{shown:?}")
+}
+
+/// One item, or what is wrong with it, of which nothing is shown.
+fn one(item: &str) -> Result<Target, String> {
     let full = if item.contains("://") { item.to_owned() } else { format!("http://{item}") };
-    let mut url = Url::parse(&full).map_err(|error| wrong(&format!("{error}; give host:port or a URL")))?;
+    let mut url = Url::parse(&full).map_err(|error| format!("{error}; give host:port or a URL"))?;
     if !["http", "https"].contains(&url.scheme()) {
-        return Err(wrong("neither http nor https"));
+        return Err("neither http nor https".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("a URL with credentials; give them as SCRAPE_USERNAME and SCRAPE_PASSWORD"));
+        return Err("a URL with credentials; give them as SCRAPE_USERNAME and SCRAPE_PASSWORD".to_owned());
     }
     let rest = full.split_once("://").map_or("", |(_, rest)| rest);
     let instance = rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
@@ -106,10 +126,18 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_told() {
+        let long = format!("http://user:{}@host:1/", "secret".repeat(15));
         for (list, says) in [
             (" , ", "SCRAPE_TARGETS is empty"),
             ("ftp://a:1/", r#""ftp://a:1/": neither http nor https"#),
             ("http://me:secret@a:1/", "SCRAPE_USERNAME"),
+            (&long, "target 1 (not shown, as it may hold a password): a URL with credentials"),
+            ("http://me:secret?x@a:1/", "target 1 (not shown, as it may hold a password): invalid port number"),
+            ("b:1,http://me:secret,x@a:1/", "target 2 (not shown, as it may hold a password): invalid port number"),
+            ("http://secret:99999,x@a:1/", "target 1 (not shown, as it may hold a password): "),
+            ("http://me:1,x@secret,x@a:1/", "target 2 (not shown, as it may hold a password): a URL with credentials"),
+            ("me:secret", "target 1 (not shown, as it may hold a password): "),
+            ("[::1", r#""[::1": "#),
             ("a:1/x,a:1/y", "http://a:1/x and http://a:1/y are both instance"),
             ("http://:80", r#""http://:80": "#),
             ("a:99999", r#""a:99999": "#),

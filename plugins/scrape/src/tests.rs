@@ -17,6 +17,7 @@ const STALE: u64 = 0x7ff0_0000_0000_0002;
 /// What the target answers, one scrape a second after the other.
 trait Play: Send + Sync + 'static {
     const BODIES: &[&str];
+    const CONTENT_TYPE: Option<&str> = None;
     const SAMPLE_LIMIT: u64 = 1000;
 }
 
@@ -48,7 +49,7 @@ impl<P: Play> MonitorImpl for Played<P> {
         let labels = vec![("job".to_owned(), "j".to_owned())];
         let mut scrape = Scrape::new("target".to_owned(), labels, rules, out);
         for (at_ms, body) in (START_MS..).step_by(1000).zip(P::BODIES) {
-            let body = Body { bytes: body.as_bytes().to_vec(), content_type: None };
+            let body = Body { bytes: body.as_bytes().to_vec(), content_type: P::CONTENT_TYPE.map(str::to_owned) };
             scrape.take(&Scraped::of(at_ms, Ok(body)));
         }
         input.pull();
@@ -149,6 +150,76 @@ fn moments_of_a_refused_scrape_are_said_by_the_next() {
     let run = play::<Moments>(|harness| harness);
     assert_eq!(of(&run, "own"), [(0, Some(1.0)), (2, Some(2.0)), (5, Some(3.0))]);
     assert!(run.series().iter().all(|series| series.metric != "own" || !series.ended), "kept for a while");
+}
+
+const OPENMETRICS: Option<&str> = Some("application/openmetrics-text; version=1.0.0");
+
+struct Exemplars;
+
+impl Play for Exemplars {
+    const BODIES: &[&str] = &[
+        "a 1 # {x=\"1\"} 1 1760000000\n# EOF\n",
+        "a 2 # {x=\"2\"} 2 1760000001\nbad",
+        "a 3 # {x=\"2\"} 2 1760000001\n# EOF\n",
+        "a 4 # {x=\"2\"} 2 1760000001\nbad",
+        "a 5 # {x=\"2\"} 2 1760000001\n# EOF\n",
+    ];
+    const CONTENT_TYPE: Option<&str> = OPENMETRICS;
+}
+
+#[test]
+fn exemplars_of_a_refused_scrape_come_with_the_next() {
+    let run = play::<Exemplars>(|harness| harness);
+    let sent: Vec<_> = run.exemplars().iter().map(|exemplar| (exemplar.value, exemplar.timestamp_ms)).collect();
+    assert_eq!(sent, [(1.0, START_MS), (2.0, START_MS + 1000)], "each is sent once");
+}
+
+struct Families;
+
+impl Play for Families {
+    const BODIES: &[&str] = &[
+        "# HELP a One.\na 1\nb 1\n",
+        "# HELP a Two.\na 2\nb 2\n",
+        "# HELP a Three.\na 3\nb 3\nbad{",
+        "# HELP a Three.\na 4\nb 4\nc 4\n",
+        "# HELP b Its own.\nb 5\n# HELP c Its own.\na 5\nc 5\n",
+    ];
+}
+
+#[test]
+fn series_are_new_by_their_text_whatever_the_metadata() {
+    let run = play::<Families>(|harness| harness);
+    let added: Vec<_> = run.samples_of("scrape_series_added").map(|sample| sample.value).collect();
+    assert_eq!(added, [2.0, 0.0, 0.0, 1.0, 0.0]);
+    let help = |metric: &str| run.series().iter().find(|series| series.metric == metric).unwrap().help.clone();
+    assert_eq!((help("b"), help("c")), ("Its own.".into(), "Its own.".into()));
+}
+
+struct Restarts<const BODIES: usize>;
+
+impl<const BODIES: usize> Play for Restarts<BODIES> {
+    const BODIES: &[&str] = [
+        "# TYPE a counter\na_total 1\na_created 5\n# TYPE b counter\nb_total 1\nb_created 5\n# EOF\n",
+        "# TYPE a counter\nbad",
+        "# TYPE a counter\n# HELP a Anew.\na_total 2\na_created 5\n# TYPE b counter\nb_total 2\nb_created 5\n# EOF\n",
+        "# TYPE a counter\n# HELP a Anew.\na_total 1\n# TYPE b counter\nb_total 3\nb_created 6\n# EOF\n",
+    ]
+    .split_at(BODIES)
+    .0;
+    const CONTENT_TYPE: Option<&str> = OPENMETRICS;
+}
+
+#[test]
+fn a_start_that_is_not_told_any_more_is_not_known() {
+    fn after<const BODIES: usize>() -> [Option<i64>; 2] {
+        let run = play::<Restarts<BODIES>>(|harness| harness);
+        let start = |metric: &str| run.series().iter().find(|series| series.metric == metric).unwrap().start_ms;
+        [start("a_total"), start("b_total")]
+    }
+    assert_eq!(after::<1>(), [Some(5000); 2]);
+    assert_eq!(after::<2>(), [Some(5000); 2], "a failed scrape tells nothing");
+    assert_eq!(after::<3>(), [Some(5000); 2]);
+    assert_eq!(after::<4>(), [Some(0), Some(6000)]);
 }
 
 struct Many;

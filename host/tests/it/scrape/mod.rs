@@ -37,9 +37,3 @@ fn wait_value(sink: &Sink, metric: &str, value: f64, at_least: usize) -> Sample 
     sink.wait_for(crate::faults::LONG, &what, |samples| samples.iter().filter(is_it).count() >= at_least);
     of(sink, metric).into_iter().filter(|sample| sample.value == value).nth(at_least - 1).expect("it was waited for")
 }
-
-/// The newest value of a metric.
-#[track_caller]
-fn newest(sink: &Sink, metric: &str) -> f64 {
-    of(sink, metric).last().unwrap_or_else(|| panic!("no {metric}")).value
-}

