@@ -266,6 +266,36 @@ fn nothing_lives_longer_than_it_is_needed() {
     assert_eq!((sent, sent + refused), (received, 20001), "{}", host.log_text());
 }
 
+/// Small in memory, and without an end as text.
+const HOLDS_ITSELF: &str = "
+def get_power(output_queue, scrape_interval_s, stop_event):
+    holds = ['x' * (1 << 20)]
+    holds += [holds, holds]
+    shared = {'text': 'x' * (1 << 20)}
+    for _ in range(100):
+        shared = {'a': shared, 'b': shared}
+    for what in (holds, shared):
+        output_queue.put({'metric': 'number', 'value': 1, 'what': what})
+    output_queue.put({'metric': 'last', 'value': 1})
+    stop_event.wait()
+
+
+def process_data(input_queue, output_queue, stop_event):
+    while True:
+        output_queue.put(input_queue.get())
+";
+
+#[test]
+fn an_object_without_an_end_is_dropped_and_counted() {
+    let Some(python) = CPython::get() else { return };
+    let sink = Sink::start();
+    let (_folder, host) = of_module(&python, HOLDS_ITSELF, sink.url());
+    let host = host.spawn();
+    value(&sink, "last");
+    let ledger = stop(&host);
+    assert_eq!((ledger.dropped, ledger.dropped_as("document_too_large")), (2, 2), "{ledger:?}");
+}
+
 /// Both queues' waits without an end, and who ended first.
 const WAITS_FOR_EVER: &str = "
 def get_power(output_queue, scrape_interval_s, stop_event):
