@@ -94,7 +94,7 @@ impl Run {
             return Err((Refused::TimedOut, item));
         }
         sender.send_timeout(item, Duration::ZERO).map_err(|refused| {
-            gate.leave();
+            self.settle(gate.leave());
             (Refused::TimedOut, refused.into_inner())
         })
     }
@@ -103,20 +103,15 @@ impl Run {
     pub(crate) fn put(&self, item: Owned, timeout: Option<Duration>) -> Result<(), (Refused, Owned)> {
         let Raw { sender, gate } = self.raw();
         let place = gate.enter(timeout);
-        match (sender.send_timeout(item, Duration::ZERO), place) {
-            (Ok(()), Place::Taken) => Ok(()),
-            (Ok(()), _) => {
-                gate.force();
-                Ok(())
-            }
-            (Err(refused), place) => {
-                if place == Place::Taken {
-                    gate.leave();
-                }
-                let over = refused.is_stopped() || place == Place::Never;
-                Err((if over { Refused::Over } else { Refused::TimedOut }, refused.into_inner()))
-            }
+        if place != Place::Taken {
+            // The queue itself has the last word, and counts the attempt. Before it is made: the item's taker gives back a place.
+            gate.force();
         }
+        sender.send_timeout(item, Duration::ZERO).map_err(|refused| {
+            self.settle(gate.leave());
+            let over = refused.is_stopped() || place == Place::Never;
+            (if over { Refused::Over } else { Refused::TimedOut }, refused.into_inner())
+        })
     }
 
     /// Takes an item out of the raw queue if there is one just now.

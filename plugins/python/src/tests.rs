@@ -95,3 +95,52 @@ fn a_run_keeps_the_books_of_the_raw_queue() {
     assert_eq!((books.sent, books.received, books.refused), (3, 3, 2), "{books:?}");
     assert_eq!(GIVEN_BACK.load(Ordering::Acquire), 3, "those that were taken out are Python's");
 }
+
+/// A module whose threads put and take without a pause, where there is one place.
+struct Hurry(Run);
+
+const HURRIED: u64 = 4 * 50_000;
+
+impl MonitorImpl for Hurry {
+    type Raw = Owned;
+
+    fn new() -> Result<Self, Error> {
+        Ok(Hurry(Run::new(1)))
+    }
+
+    fn get_power(&self, out: RawSender<Owned>, _: Duration, stop: Stop) -> Result<(), Error> {
+        let run = &self.0;
+        run.begin_get_power(out, stop);
+        let put = || (0..HURRIED / 4).for_each(|_| run.put(item(1), Some(Duration::ZERO)).unwrap_or_else(forget));
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(put))));
+        run.end_get_power();
+        Ok(())
+    }
+
+    fn process_data(&self, input: RawReceiver<Owned>, out: RecordSender, stop: Stop) -> Result<(), Error> {
+        let run = &self.0;
+        run.begin_process_data(input, out, stop);
+        // The event alone ends it, and is set when no place is taken any more.
+        let take = || {
+            while !run.is_stopped(worker::PROCESS_DATA) {
+                number(run.try_get());
+            }
+        };
+        std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(take))));
+        assert_eq!(run.waiting(), 0);
+        run.end_process_data();
+        Ok(())
+    }
+}
+
+fn forget((_, item): (Refused, Owned)) {
+    let _ = item.into_item();
+}
+
+#[test]
+fn no_place_is_lost() {
+    let run = Harness::new::<Hurry>().raw_queue_size(1).run_for(LONG);
+    assert!(run.failures().iter().all(|failure| failure.kind == FailureKind::EarlyReturn), "{:?}", run.failures());
+    let books = run.raw_queue();
+    assert_eq!((books.sent, books.sent + books.refused), (books.received, HURRIED), "{books:?}");
+}
