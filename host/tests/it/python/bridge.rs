@@ -327,9 +327,9 @@ fn a_put_ends_when_nobody_takes_and_the_cause_is_named() {
 }
 
 /// Threads that compute with the lock and without it, in Python and in a library that waits for its own workers when it is
-/// taken down; and one that is no daemon.
+/// taken down; one that is no daemon; and one that waits in a read of a C stream, whose lock it holds.
 const BUSY: &str = "
-import atexit, signal, threading
+import atexit, ctypes, os, signal, threading
 import numpy
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -348,7 +348,14 @@ def count():
         number += 1
 
 
-for target in (multiply, multiply, count):
+def read():
+    libc = ctypes.CDLL(None)
+    libc.fdopen.restype = ctypes.c_void_p
+    libc.fgetc(ctypes.c_void_p(libc.fdopen(never[0], b'r')))
+
+
+never = os.pipe()
+for target in (multiply, multiply, count, read):
     threading.Thread(target=target, daemon=True).start()
 threading.Thread(target=count).start()
 
