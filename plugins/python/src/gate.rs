@@ -64,7 +64,7 @@ impl Gate {
         }
     }
 
-    /// Takes a place that is known to be free by other means.
+    /// Takes a place whether there is one or not.
     pub(crate) fn force(&self) {
         self.lock().taken += 1;
     }

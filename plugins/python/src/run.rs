@@ -4,8 +4,10 @@
 //! meaning that Python's `queue.Queue` and `threading.Event` give to waits. Never: touches a Python object, waits for the
 //! interpreter.
 
-use std::sync::OnceLock;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use monitor_plugin_api::{Json, RawReceiver, RawSender, RecordSender, SendError, Stop};
@@ -26,8 +28,8 @@ pub(crate) struct Run {
     pub(crate) output_capacity: u64,
     /// `get_power` has ended.
     is_read: AtomicBool,
-    /// A wait for an item was told that none will come.
-    is_told: AtomicBool,
+    /// The threads whose wait for an item was told that none will come.
+    told: Mutex<HashSet<ThreadId>>,
     /// The module itself has asked for the stop.
     is_asked: AtomicBool,
 }
@@ -56,7 +58,7 @@ impl Run {
             stops: [OnceLock::new(), OnceLock::new()],
             output_capacity,
             is_read: AtomicBool::new(false),
-            is_told: AtomicBool::new(false),
+            told: Mutex::default(),
             is_asked: AtomicBool::new(false),
         }
     }
@@ -94,7 +96,7 @@ impl Run {
             return Err((Refused::TimedOut, item));
         }
         sender.send_timeout(item, Duration::ZERO).map_err(|refused| {
-            gate.leave();
+            self.settle(gate.leave());
             (Refused::TimedOut, refused.into_inner())
         })
     }
@@ -103,20 +105,15 @@ impl Run {
     pub(crate) fn put(&self, item: Owned, timeout: Option<Duration>) -> Result<(), (Refused, Owned)> {
         let Raw { sender, gate } = self.raw();
         let place = gate.enter(timeout);
-        match (sender.send_timeout(item, Duration::ZERO), place) {
-            (Ok(()), Place::Taken) => Ok(()),
-            (Ok(()), _) => {
-                gate.force();
-                Ok(())
-            }
-            (Err(refused), place) => {
-                if place == Place::Taken {
-                    gate.leave();
-                }
-                let over = refused.is_stopped() || place == Place::Never;
-                Err((if over { Refused::Over } else { Refused::TimedOut }, refused.into_inner()))
-            }
+        if place != Place::Taken {
+            // The queue itself has the last word, and counts the attempt. Before it is made: the item's taker gives back a place.
+            gate.force();
         }
+        sender.send_timeout(item, Duration::ZERO).map_err(|refused| {
+            self.settle(gate.leave());
+            let over = refused.is_stopped() || place == Place::Never;
+            (if over { Refused::Over } else { Refused::TimedOut }, refused.into_inner())
+        })
     }
 
     /// Takes an item out of the raw queue if there is one just now.
@@ -126,8 +123,8 @@ impl Run {
         Ok(item)
     }
 
-    /// Takes an item out of the raw queue. At the end of the run a wait with a timeout ends early, once: a module that asks
-    /// again without a look at its event waits as long as it said, and not in a loop without a rest.
+    /// Takes an item out of the raw queue. At the end of the run a wait with a timeout ends early, once on each thread: one
+    /// that asks again without a look at its event waits as long as it said, and not in a loop without a rest.
     pub(crate) fn get(&self, timeout: Option<Duration>) -> Result<Owned, Refused> {
         let input = self.input.wait();
         let item = match timeout {
@@ -141,8 +138,9 @@ impl Run {
         if !input.is_over() {
             return Err(Refused::TimedOut);
         }
-        if self.is_told.swap(true, Relaxed) {
-            std::thread::sleep(timeout.unwrap_or_default());
+        let is_news = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(thread::current().id());
+        if !is_news {
+            thread::sleep(timeout.unwrap_or_default());
         }
         Err(Refused::Over)
     }

@@ -95,3 +95,95 @@ fn a_run_keeps_the_books_of_the_raw_queue() {
     assert_eq!((books.sent, books.received, books.refused), (3, 3, 2), "{books:?}");
     assert_eq!(GIVEN_BACK.load(Ordering::Acquire), 3, "those that were taken out are Python's");
 }
+
+/// A module whose threads all wait for an item when the run ends.
+struct Crowd(Run, AtomicUsize);
+
+impl MonitorImpl for Crowd {
+    type Raw = Owned;
+
+    fn new() -> Result<Self, Error> {
+        Ok(Crowd(Run::new(1), AtomicUsize::new(0)))
+    }
+
+    fn get_power(&self, out: RawSender<Owned>, _: Duration, stop: Stop) -> Result<(), Error> {
+        self.0.begin_get_power(out, stop);
+        while self.1.load(Ordering::Acquire) < 4 {
+            std::thread::yield_now();
+        }
+        self.0.end_get_power();
+        Ok(())
+    }
+
+    fn process_data(&self, input: RawReceiver<Owned>, out: RecordSender, stop: Stop) -> Result<(), Error> {
+        let Crowd(run, waiters) = self;
+        run.begin_process_data(input, out, stop);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    waiters.fetch_add(1, Ordering::AcqRel);
+                    assert_eq!(run.get(Some(LONG)).map(drop), Err(Refused::Over));
+                });
+            }
+        });
+        assert!(begun.elapsed() < LONG, "each of them is to hear of the end");
+        run.end_process_data();
+        Ok(())
+    }
+}
+
+#[test]
+fn the_end_is_heard_by_every_thread_that_waits() {
+    let run = Harness::new::<Crowd>().stop_timeout(2 * LONG).run_for(2 * LONG);
+    assert!(run.failures().iter().all(|failure| failure.kind == FailureKind::EarlyReturn), "{:?}", run.failures());
+}
+
+/// A module whose threads put and take without a pause, where there is one place.
+struct Hurry(Run);
+
+const HURRIED: u64 = 4 * 50_000;
+
+impl MonitorImpl for Hurry {
+    type Raw = Owned;
+
+    fn new() -> Result<Self, Error> {
+        Ok(Hurry(Run::new(1)))
+    }
+
+    fn get_power(&self, out: RawSender<Owned>, _: Duration, stop: Stop) -> Result<(), Error> {
+        let run = &self.0;
+        run.begin_get_power(out, stop);
+        let put = || (0..HURRIED / 4).for_each(|_| run.put(item(1), Some(Duration::ZERO)).unwrap_or_else(forget));
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(put))));
+        run.end_get_power();
+        Ok(())
+    }
+
+    fn process_data(&self, input: RawReceiver<Owned>, out: RecordSender, stop: Stop) -> Result<(), Error> {
+        let run = &self.0;
+        run.begin_process_data(input, out, stop);
+        // The event alone ends it, and is set when no place is taken any more.
+        let take = || {
+            while !run.is_stopped(worker::PROCESS_DATA) {
+                number(run.try_get());
+            }
+        };
+        std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(take))));
+        assert_eq!(run.waiting(), 0);
+        run.end_process_data();
+        Ok(())
+    }
+}
+
+fn forget((_, item): (Refused, Owned)) {
+    let _ = item.into_item();
+}
+
+#[test]
+fn no_place_is_lost() {
+    let run = Harness::new::<Hurry>().raw_queue_size(1).run_for(LONG);
+    assert!(run.failures().iter().all(|failure| failure.kind == FailureKind::EarlyReturn), "{:?}", run.failures());
+    let books = run.raw_queue();
+    assert_eq!((books.sent, books.sent + books.refused), (books.received, HURRIED), "{books:?}");
+}

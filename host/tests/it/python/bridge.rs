@@ -266,6 +266,36 @@ fn nothing_lives_longer_than_it_is_needed() {
     assert_eq!((sent, sent + refused), (received, 20001), "{}", host.log_text());
 }
 
+/// Small in memory, and without an end as text.
+const HOLDS_ITSELF: &str = "
+def get_power(output_queue, scrape_interval_s, stop_event):
+    holds = ['x' * (1 << 20)]
+    holds += [holds, holds]
+    shared = {'text': 'x' * (1 << 20)}
+    for _ in range(100):
+        shared = {'a': shared, 'b': shared}
+    for what in (holds, shared):
+        output_queue.put({'metric': 'number', 'value': 1, 'what': what})
+    output_queue.put({'metric': 'last', 'value': 1})
+    stop_event.wait()
+
+
+def process_data(input_queue, output_queue, stop_event):
+    while True:
+        output_queue.put(input_queue.get())
+";
+
+#[test]
+fn an_object_without_an_end_is_dropped_and_counted() {
+    let Some(python) = CPython::get() else { return };
+    let sink = Sink::start();
+    let (_folder, host) = of_module(&python, HOLDS_ITSELF, sink.url());
+    let host = host.spawn();
+    value(&sink, "last");
+    let ledger = stop(&host);
+    assert_eq!((ledger.dropped, ledger.dropped_as("document_too_large")), (2, 2), "{ledger:?}");
+}
+
 /// Both queues' waits without an end, and who ended first.
 const WAITS_FOR_EVER: &str = "
 def get_power(output_queue, scrape_interval_s, stop_event):
@@ -297,9 +327,9 @@ fn a_put_ends_when_nobody_takes_and_the_cause_is_named() {
 }
 
 /// Threads that compute with the lock and without it, in Python and in a library that waits for its own workers when it is
-/// taken down; and one that is no daemon.
+/// taken down; one that is no daemon; and one that waits in a read of a C stream, whose lock it holds.
 const BUSY: &str = "
-import atexit, signal, threading
+import atexit, ctypes, os, signal, threading
 import numpy
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -318,7 +348,14 @@ def count():
         number += 1
 
 
-for target in (multiply, multiply, count):
+def read():
+    libc = ctypes.CDLL(None)
+    libc.fdopen.restype = ctypes.c_void_p
+    libc.fgetc(ctypes.c_void_p(libc.fdopen(never[0], b'r')))
+
+
+never = os.pipe()
+for target in (multiply, multiply, count, read):
     threading.Thread(target=target, daemon=True).start()
 threading.Thread(target=count).start()
 
@@ -393,10 +430,16 @@ fn a_module_that_failed_is_loaded_anew() {
     }
 }
 
+/// At a quarter of it a process_data that heard nothing is asked again: whoever has heard is done before, on a starved
+/// machine as well.
+const SHUTDOWN_TIMEOUT_S: &str = "60";
+const HEARD_WITHIN: Duration = Duration::from_secs(14);
+
 /// The report of a check of this module.
 #[track_caller]
 fn checked(python: &CPython, text: &str, status: i32) -> Value {
     let (_folder, host) = of_module(python, text, NOWHERE);
+    let host = host.env("SHUTDOWN_TIMEOUT_S", SHUTDOWN_TIMEOUT_S);
     let running: Running = host.arg("check").arg("--json").arg("--seconds").arg("1").spawn();
     assert_eq!(running.wait(LONG).code(), Some(status), "{}\n{:?}", running.log_text(), running.output());
     serde_json::from_str(&running.output().join("\n")).unwrap()
@@ -409,8 +452,7 @@ fn a_check_judges_modules() {
     assert_eq!((&report["verdict"], &report["run"]["threads"]["leaked"]), (&"ok".into(), &Value::Array(vec![])));
     for worker in ["get_power", "process_data"] {
         let took = report["run"]["workers"][worker]["stop_s"].as_f64().unwrap();
-        // What is asked of it is a tenth of a second; a starved machine takes more.
-        assert!(took < 1.0, "{worker}: {report:#}");
+        assert!(took < HEARD_WITHIN.as_secs_f64(), "{worker}: {report:#}");
     }
     // A library's own threads, and a module's, are no fault of it.
     let leaves = format!("import threading\nthreading.Thread(target=threading.Event().wait).start()\n{GOOD}");
@@ -442,13 +484,12 @@ fn a_stop_is_heard_at_once() {
         );
         let (_folder, host) = of_module(&python, &catches, sink.url());
         let seen = sink.samples().len();
-        let host = host.spawn();
+        let host = host.env("SHUTDOWN_TIMEOUT_S", SHUTDOWN_TIMEOUT_S).spawn();
         sink.wait_samples(seen + 1, LONG);
         let asked = Instant::now();
         host.signal(SIGTERM);
         host.wait(LONG);
-        // A quarter of SHUTDOWN_TIMEOUT_S is when a process_data that heard nothing would be asked again.
-        assert!(asked.elapsed() < Duration::from_millis(1900), "{:?}\n{}", asked.elapsed(), host.log_text());
+        assert!(asked.elapsed() < HEARD_WITHIN, "{:?}\n{}", asked.elapsed(), host.log_text());
         books(&host);
     }
 }

@@ -11,11 +11,17 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use crate::host;
 
 /// The interpreter is being started: one that can't ends the process.
 pub(crate) static STARTING: AtomicBool = AtomicBool::new(false);
+
+/// How long the end waits for what C's streams hold to be written.
+const FLUSHED_WITHIN: Duration = Duration::from_millis(500);
 
 /// The host's status for a plugin that can't be loaded.
 const NO_PLUGIN: c_int = 3;
@@ -39,9 +45,25 @@ extern "C" fn end(mut status: c_int, _: *mut c_void) {
         host::log(1, "python", why);
         status = NO_PLUGIN;
     }
-    // SAFETY: what C's streams hold is written as `exit` would do next, and then nothing of this process runs any more.
-    unsafe {
-        libc::fflush(std::ptr::null_mut());
-        libc::_exit(status)
+    flush();
+    // SAFETY: ends the process; nothing of it runs any more.
+    unsafe { libc::_exit(status) }
+}
+
+/// Writes what C's streams hold, as `exit` would do next. A thread that waits in a read holds its stream's lock, perhaps for
+/// ever: a thread of its own waits for that, and this one goes on.
+fn flush() {
+    static FLUSHED: Mutex<bool> = Mutex::new(false);
+    static CHANGED: Condvar = Condvar::new();
+    let flush = || {
+        // SAFETY: null names all streams; each is locked while it is written.
+        unsafe { libc::fflush(std::ptr::null_mut()) };
+        *FLUSHED.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        CHANGED.notify_one();
+    };
+    // Where there is no thread to be had, the end matters more than the text.
+    if thread::Builder::new().spawn(flush).is_ok() {
+        let flushed = FLUSHED.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = CHANGED.wait_timeout_while(flushed, FLUSHED_WITHIN, |flushed| !*flushed);
     }
 }

@@ -18,6 +18,10 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 /// Deeper than the host looks: it refuses such a document, which may be one that holds itself.
 const DEEPEST: usize = 150;
 
+/// The host refuses more text than this. A small object that holds others many times over may ask for more than there is
+/// memory: what lies behind this is left out.
+const LONGEST: usize = 64 << 20;
+
 /// Appends the object: a dictionary, a list or tuple of them, or something that the host refuses.
 pub(crate) fn write(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) {
     if let Ok(items) = object.cast::<PyList>() {
@@ -104,6 +108,9 @@ fn enclosed<T>(
 ) {
     out.push(brackets[0]);
     for (number, item) in items.enumerate() {
+        if out.len() > LONGEST {
+            break;
+        }
         if number > 0 {
             out.push(b',');
         }
