@@ -27,7 +27,7 @@ check_sensor_contents() {
         "$(inspect "$name" '{{json .Config.Entrypoint}} {{.Config.User}} {{.Config.StopSignal}}')" \
         '["/opt/monitor/monitor-host"] 65532:65532 SIGTERM'
     check "$1: it is asked how it is" equal \
-        "$(inspect "$name" '{{json .Healthcheck.Test}}{{range .Config.Env}}{{if eq . "ADMIN_ADDR=0.0.0.0:9464"}} {{.}}{{end}}{{end}}')" \
+        "$(inspect "$name" '{{json .HealthCheck.Test}}{{range .Config.Env}}{{if eq . "ADMIN_ADDR=0.0.0.0:9464"}} {{.}}{{end}}{{end}}')" \
         '["CMD","/opt/monitor/monitor-host","health"] ADMIN_ADDR=0.0.0.0:9464'
     mounted=$(podman image mount "$name")
     local files="libmonitor_impl.so monitor-host"
