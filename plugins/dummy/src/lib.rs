@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use monitor_plugin_api::{
-    Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Sample, Series, SeriesSpec, Stop,
-    export_monitor_impl, now_ms, setting,
+    Clock, Error, Json, MonitorImpl, RawReceiver, RawSender, Record, RecordSender, Sample, Series, SeriesSpec, Stop,
+    export_monitor_impl, setting,
 };
 
 const METRIC: &str = "monitor_dummy_power_watts";
@@ -30,8 +30,9 @@ impl MonitorImpl for Dummy {
     }
 
     fn get_power(&self, out: RawSender<Self::Raw>, scrape_interval: Duration, stop: Stop) -> Result<(), Error> {
+        let mut clock = Clock::new();
         for _ in stop.every(scrape_interval) {
-            let now = now_ms();
+            let now = clock.around(|| ()).0.timestamp_ms;
             let watts = (0..self.components.len()).map(|i| watts(i, now)).collect();
             // A full queue hands the reading back, and the host counts it: the next one is due.
             let _ = out.send((now, watts));

@@ -46,9 +46,14 @@ fn memory_descriptors_and_threads_stay_flat() {
             looks.push(look(&host));
         }
         let ledger = stop(&host);
-        // Where the system's clock is set back meanwhile, a reading or two bear a moment that others had.
-        let all = ledger.delivered + ledger.dropped == ledger.collected && ledger.dropped <= ledger.collected / 1000;
-        assert!(all, "{plugin:?}, {mode}: {ledger:?}");
+        // Where the system's clock is set back meanwhile, a reading bears a moment that another had; nothing else is dropped.
+        let by_the_clock =
+            ["duplicate", "out_of_order"].iter().filter_map(|reason| ledger.reasons.get(*reason)).sum::<u64>();
+        let is_all = ledger.delivered + by_the_clock == ledger.collected && by_the_clock <= ledger.collected / 1000;
+        assert!(is_all, "{plugin:?}, {mode}: {ledger:?}");
+        if by_the_clock > 0 {
+            eprintln!("{plugin:?}, PLUGIN_ISOLATION={mode}: the clock cost {by_the_clock} samples: {ledger:?}");
+        }
         let [middle, last] = thirds(&looks);
         eprintln!("{plugin:?}, PLUGIN_ISOLATION={mode}: {} samples, {middle:?} then {last:?}", ledger.delivered);
         assert!(is_flat(middle, last), "{plugin:?}, PLUGIN_ISOLATION={mode}: {looks:?}");
