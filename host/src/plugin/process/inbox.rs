@@ -105,7 +105,11 @@ impl Inbox {
             (End::Nonsense(_), _) if was_broken => "was killed, as it sent what makes no sense".to_owned(),
             _ if was_broken => "was killed, as it had closed its pipe to the host".to_owned(),
             _ if was_killed => "was killed, as it did not end when it was asked to".to_owned(),
-            (_, Ok(status)) if self.said_bye && status.success() => return,
+            (_, Ok(status)) if self.said_bye && status.success() => {
+                // What it wrote at its end is passed on before ours.
+                drop(self.last_lines.wait(LAST_LINES));
+                return;
+            }
             (_, Ok(status)) => fate::words(status, &self.last_lines.wait(LAST_LINES), self.spawner.memory_max),
             (_, Err(error)) => format!("ended, and how is not known ({error})"),
         };

@@ -9,10 +9,12 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::process::ChildStderr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 /// How many lines are kept.
 const LINES: usize = 20;
@@ -24,6 +26,8 @@ const LINE: usize = 4096;
 #[derive(Debug)]
 pub(super) struct LastLines {
     lines: Arc<Mutex<VecDeque<String>>>,
+    /// How many were passed on.
+    passed: Arc<AtomicU64>,
     /// Disconnected when nothing can come any more.
     end: Receiver<()>,
 }
@@ -33,29 +37,38 @@ impl LastLines {
     pub(super) fn of(mut pipe: ChildStderr) -> std::io::Result<Self> {
         let lines = Arc::new(Mutex::default());
         let (ended, end) = bounded(0);
-        let kept = Arc::clone(&lines);
+        let passed = Arc::default();
+        let mut all = Lines { kept: Arc::clone(&lines), passed: Arc::clone(&passed), line: Vec::new() };
         let run = move || {
-            let mut lines = Lines { kept, line: Vec::new() };
             let mut buffer = [0; LINE];
             while let Ok(read @ 1..) = pipe.read(&mut buffer) {
-                buffer[..read].iter().for_each(|&byte| lines.take(byte));
+                buffer[..read].iter().for_each(|&byte| all.take(byte));
             }
-            lines.end_line();
+            all.end_line();
             drop(ended);
         };
         std::thread::Builder::new().name("plugin-stderr".to_owned()).spawn(run)?;
-        Ok(LastLines { lines, end })
+        Ok(LastLines { lines, passed, end })
     }
 
-    /// The last lines of a process that has ended; waits at most so long for the rest of them.
+    /// The last lines of a process that has ended; waits for the rest of them, as long as there is another one within this
+    /// time, and at most ten times that.
     pub(super) fn wait(&self, timeout: Duration) -> Vec<String> {
-        let _ = self.end.recv_timeout(timeout);
+        let mut seen = self.passed.load(Relaxed);
+        for _ in 0..10 {
+            let is_at_end = self.end.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected);
+            if is_at_end || seen == self.passed.load(Relaxed) {
+                break;
+            }
+            seen = self.passed.load(Relaxed);
+        }
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
 struct Lines {
     kept: Arc<Mutex<VecDeque<String>>>,
+    passed: Arc<AtomicU64>,
     line: Vec<u8>,
 }
 
@@ -80,6 +93,7 @@ impl Lines {
         }
         kept.push_back(text.trim_end().to_owned());
         drop(kept);
+        self.passed.fetch_add(1, Relaxed);
         self.line.clear();
     }
 }
