@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use monitor_host::batch::{Batch, Batcher, Limits, Pushed};
+use monitor_host::batch::{Batch, Batcher, Limits};
 use monitor_host::batching::Grouping;
 use monitor_host::encode::{Point, Protocol, Series, v1, v2};
 use monitor_host::labels::Rules;
@@ -103,15 +103,17 @@ impl Fixed {
         format!("[{}]", self.parts.iter().map(item).collect::<Vec<_>>().join(","))
     }
 
-    /// All samples into a batch; [`cut`](Self::cut) it before the next time, which is `later` than the one before.
+    /// All samples into a batch, each by so much later than the last time; [`cut`](Self::cut) it before the next time.
     #[inline(never)]
     pub(crate) fn batch(&mut self, later_ms: i64) {
         let view = self.table.view();
+        self.samples.iter_mut().for_each(|sample| sample.timestamp_ms += later_ms);
         self.grouping.look_through(&self.samples, view.places());
-        for i in self.grouping.way() {
-            let sample = self.samples[i];
-            let sample = Sample::from_parts(sample.series(), sample.value, sample.timestamp_ms + later_ms);
-            assert_eq!(self.batcher.push(&sample, &view), Pushed::Taken);
+        for run in self.grouping.runs(&self.samples) {
+            let mut run = run.peekable();
+            let series = run.peek().map(|first| SeriesId::from_number(first.series()));
+            series.map(|series| self.batcher.push_run(series, &mut run, &view));
+            assert_eq!(run.next(), None, "all are taken");
         }
     }
 

@@ -7,19 +7,19 @@
 //!
 //! Never: looks at a clock; costs more for series that sent nothing; holds a batch beyond its limits.
 
+mod cut;
 mod rare;
 
-use std::collections::BTreeMap;
+use std::iter::Peekable;
 
 use bytes::Bytes;
 use monitor_plugin_api::Sample;
 use monitor_proto::STALE_NAN;
 
 use self::rare::Rare;
-use crate::encode::{self, Point, Protocol, Series, v1, v2};
+use crate::encode::{self, Point, Protocol, v2};
 use crate::exemplar::Exemplar;
 use crate::histogram::{Histogram, Shape};
-use crate::labels;
 use crate::ledger::Reason;
 use crate::sample;
 use crate::series::{self, SeriesId, View};
@@ -97,6 +97,9 @@ const OF_HISTOGRAMS: u32 = 1 << 31;
 /// In 1.0, metadata stands beside the series: it goes with the first batch, and again after so many.
 const METADATA_EVERY: u64 = 150;
 
+/// The oldest and the newest timestamp of nothing.
+const NO_RANGE: (i64, i64) = (i64::MAX, i64::MIN);
+
 /// A series in the current batch.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -121,6 +124,8 @@ pub struct Batcher {
     /// What most batches don't hold.
     rare: Rare,
     message_len: usize,
+    /// The oldest and the newest timestamp of the points.
+    range_ms: (i64, i64),
     batch: u32,
     sequence: u64,
     // Buffers of the cut, kept for the next one.
@@ -144,6 +149,7 @@ impl Batcher {
             scattered: false,
             rare: Rare::default(),
             message_len: 0,
+            range_ms: NO_RANGE,
             batch: 1,
             sequence: 0,
             offsets: Vec::new(),
@@ -164,6 +170,50 @@ impl Batcher {
             Ok(of_series) => self.put(series, point, &of_series),
             Err(reason) => Pushed::Dropped(reason),
         }
+    }
+
+    /// Puts samples of one series into the batch, as long as there is nothing to ask: each is newer than the one before it,
+    /// and there is room. So what is known of the series is looked up once. Returns how many were taken; what `run` has next
+    /// then is for [`push`](Self::push), which knows what to say.
+    pub fn push_run<'s>(
+        &mut self,
+        series: SeriesId,
+        run: &mut Peekable<impl Iterator<Item = &'s Sample>>,
+        table: &View<'_>,
+    ) -> usize {
+        let Some(of_series) = table.get(series) else { return 0 };
+        let (held, known) = (self.len(), *self.known(series));
+        let (is_new, holds_histograms) = (known.batch != self.batch, known.batch == self.batch | OF_HISTOGRAMS);
+        if holds_histograms || held >= self.limits.max_samples {
+            return 0;
+        }
+        let (number, before, room) = (series.to_number(), self.points.len(), self.limits.max_samples - held);
+        let mut message_len = self.message_len + if is_new { encode::series_bound(&of_series) } else { 0 };
+        let mut newest_ms = known.newest_ms;
+        while let Some(sample) = run.peek() {
+            let point = Point { value: sample::canonical(sample.value), timestamp_ms: sample.timestamp_ms };
+            let longer = message_len + encode::point_bound(&point, of_series.start_ms);
+            let is_ordinary = sample.series() == number
+                && point.timestamp_ms > newest_ms
+                && sample::is_plausible(point.timestamp_ms)
+                && !sample::is_marker(sample.value);
+            if !is_ordinary || longer > self.limits.max_bytes || self.points.len() - before == room {
+                break;
+            }
+            (message_len, newest_ms) = (longer, point.timestamp_ms);
+            self.points.push(point);
+            run.next();
+        }
+        let Some(first) = self.points.get(before) else { return 0 };
+        self.range_ms = (self.range_ms.0.min(first.timestamp_ms), self.range_ms.1.max(newest_ms));
+        let length = self.points.len() - before;
+        let slot = if is_new { self.open_slot(series, self.batch, &of_series) } else { known.slot };
+        self.add_points(slot, length as u32);
+        let known = &mut self.known[series.index as usize];
+        (known.newest_ms, known.ended) = (newest_ms, false);
+        self.message_len = message_len;
+        table.touch(series);
+        length
     }
 
     /// Puts a histogram into the batch.
@@ -258,17 +308,25 @@ impl Batcher {
         let Some(slot) = self.slot(series, self.batch, cost, point.timestamp_ms, of_series) else {
             return Pushed::Full;
         };
+        self.points.push(point);
+        self.add_points(slot, 1);
+        let (oldest, newest) = self.range_ms;
+        self.range_ms = (oldest.min(point.timestamp_ms), newest.max(point.timestamp_ms));
+        Pushed::Taken
+    }
+
+    /// The last points, so many, are of this slot.
+    #[inline(always)]
+    fn add_points(&mut self, slot: u32, points: u32) {
         let of_slot = &mut self.slots[slot as usize].points;
         match self.runs.last_mut() {
-            Some((last, length)) if *last == slot => *length += 1,
+            Some((last, length)) if *last == slot => *length += points,
             _ => {
                 self.scattered |= *of_slot > 0;
-                self.runs.push((slot, 1));
+                self.runs.push((slot, points));
             }
         }
-        *of_slot += 1;
-        self.points.push(point);
-        Pushed::Taken
+        *of_slot += points;
     }
 
     fn put_histogram(&mut self, histogram: Histogram, of_series: &series::Known<'_>) -> Result<(), Histogram> {
@@ -308,20 +366,26 @@ impl Batcher {
         if held >= self.limits.max_samples || too_long {
             return None;
         }
-        if is_new {
-            known.batch = batch;
-            // A batch holds fewer than 2^32 samples, so fewer series as well.
-            known.slot = self.slots.len() as u32;
-            known.shape = Shape::Float;
-            let due = !known.told || self.sequence.is_multiple_of(METADATA_EVERY);
-            let tell = due && of_series.metadata.is_some();
-            known.told = true;
-            self.slots.push(Slot { series, points: 0, tell });
-        }
+        let slot = if is_new { self.open_slot(series, batch, of_series) } else { known.slot };
+        let known = &mut self.known[series.index as usize];
         known.ended = false;
         known.newest_ms = known.newest_ms.max(timestamp_ms);
         self.message_len += cost;
-        Some(known.slot)
+        Some(slot)
+    }
+
+    /// A slot for a series that has none in this batch.
+    fn open_slot(&mut self, series: SeriesId, batch: u32, of_series: &series::Known<'_>) -> u32 {
+        let known = &mut self.known[series.index as usize];
+        known.batch = batch;
+        // A batch holds fewer than 2^32 samples, so fewer series as well.
+        known.slot = self.slots.len() as u32;
+        known.shape = Shape::Float;
+        let due = !known.told || self.sequence.is_multiple_of(METADATA_EVERY);
+        let tell = due && of_series.metadata.is_some();
+        known.told = true;
+        self.slots.push(Slot { series, points: 0, tell });
+        known.slot
     }
 
     /// How many samples the batch holds, histograms included.
@@ -334,49 +398,6 @@ impl Batcher {
         self.len() == 0
     }
 
-    /// Finishes the batch and begins the next: the batch, unless it is empty, and how many samples were dropped as
-    /// [`Reason::Duplicate`] (only where order is the receiver's business are they found so late).
-    pub fn cut(&mut self, protocol: Protocol, table: &View<'_>) -> (Option<Batch>, u64) {
-        if self.is_empty() {
-            return (None, 0);
-        }
-        let (samples, time_range_ms) = (self.len() as u64, self.time_range());
-        if self.scattered {
-            self.group();
-        }
-        let (duplicates, starts) = self.encode(protocol, table);
-        let samples = samples - duplicates;
-        self.compressed.resize(snap::raw::max_compress_len(self.message.len()), 0);
-        // Fails only for a short output buffer or an input beyond 4 GiB, which the limits exclude.
-        let compressed = self.compressor.compress(&self.message, &mut self.compressed);
-        let length = compressed.expect("the buffer has the length that the compressor asked for");
-        self.sequence += 1;
-        let batch = Batch {
-            body: Bytes::copy_from_slice(&self.compressed[..length]),
-            protocol,
-            message_len: self.message.len(),
-            samples,
-            exemplars: self.rare.exemplars() as u64,
-            left_out_starts: if protocol == Protocol::V1 { starts } else { 0 },
-            time_range_ms,
-            sequence: self.sequence,
-            attempts: 0,
-            may_be_stored: false,
-        };
-        self.points.clear();
-        self.runs.clear();
-        self.scattered = false;
-        self.rare.clear();
-        self.slots.clear();
-        self.message_len = 0;
-        self.batch += 1;
-        if self.batch == OF_HISTOGRAMS {
-            self.known.iter_mut().for_each(|known| known.batch = 0);
-            self.batch = 1;
-        }
-        (Some(batch), duplicates)
-    }
-
     /// The newest timestamp in the batch, if it holds anything.
     pub fn newest_ms(&self) -> Option<i64> {
         (!self.is_empty()).then(|| self.time_range().1)
@@ -384,89 +405,8 @@ impl Batcher {
 
     fn time_range(&self) -> (i64, i64) {
         let wider = |(oldest, newest): (i64, i64), t: i64| (oldest.min(t), newest.max(t));
-        let range = self.rare.times().fold((i64::MAX, i64::MIN), wider);
-        self.points.iter().map(|point| point.timestamp_ms).fold(range, wider)
+        self.rare.times().fold(self.range_ms, wider)
     }
-
-    /// Puts the points together by slot, those of each in order of arrival.
-    fn group(&mut self) {
-        let mut next = 0;
-        self.offsets.clear();
-        for slot in &self.slots {
-            self.offsets.push(next);
-            next += slot.points as usize;
-        }
-        self.grouped.clear();
-        self.grouped.resize(self.points.len(), Point { value: 0.0, timestamp_ms: 0 });
-        let mut rest = self.points.as_slice();
-        for &(slot, length) in &self.runs {
-            let (run, others) = rest.split_at(length as usize);
-            rest = others;
-            let offset = &mut self.offsets[slot as usize];
-            self.grouped[*offset..*offset + run.len()].copy_from_slice(run);
-            *offset += run.len();
-        }
-        std::mem::swap(&mut self.points, &mut self.grouped);
-    }
-
-    /// Fills `message`, and returns how many duplicates were left out, and how many samples have a start timestamp that
-    /// 1.0 has no place for.
-    fn encode(&mut self, protocol: Protocol, table: &View<'_>) -> (u64, u64) {
-        self.message.clear();
-        let (mut duplicates, mut starts) = (self.rare.group(), 0);
-        let rare = self.rare.read();
-        let mut families = BTreeMap::new();
-        let mut rest = self.points.as_mut_slice();
-        for (i, slot) in (0..).zip(&self.slots) {
-            let (mut points, others) = rest.split_at_mut(slot.points as usize);
-            rest = others;
-            if self.limits.allow_out_of_order {
-                points.sort_by_key(|point| point.timestamp_ms);
-                let kept = keep_first(points);
-                duplicates += (points.len() - kept) as u64;
-                points = &mut points[..kept];
-            }
-            // A series leaves the table only after the batch that holds its last sample was cut.
-            let Some(known) = table.get(slot.series) else { continue };
-            let series = Series {
-                labels: known.labels,
-                metadata: known.metadata,
-                start_ms: known.start_ms,
-                points,
-                histograms: rare.histograms_of(i),
-                exemplars: rare.exemplars_of(i),
-            };
-            match protocol {
-                Protocol::V1 => {
-                    starts += series.starts();
-                    v1::series(&mut self.message, &series);
-                    if slot.tell {
-                        families.extend(labels::metric(known.labels).zip(known.metadata));
-                    }
-                }
-                Protocol::V2 => self.request_v2.series(&series),
-            }
-        }
-        for (metric, metadata) in families {
-            v1::metadata(&mut self.message, metric, metadata);
-        }
-        if protocol == Protocol::V2 {
-            self.request_v2.finish(&mut self.message);
-        }
-        (duplicates, starts)
-    }
-}
-
-/// Moves the first point of each millisecond to the front; returns how many there are.
-fn keep_first(points: &mut [Point]) -> usize {
-    let mut kept = 0;
-    for i in 0..points.len() {
-        if kept == 0 || points[kept - 1].timestamp_ms != points[i].timestamp_ms {
-            points[kept] = points[i];
-            kept += 1;
-        }
-    }
-    kept
 }
 
 #[cfg(test)]

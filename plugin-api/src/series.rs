@@ -138,6 +138,7 @@ impl Series {
     }
 
     /// A sample of this series, measured at `timestamp_ms` (milliseconds since the Unix epoch).
+    #[inline]
     pub fn sample(&self, value: f64, timestamp_ms: i64) -> Sample {
         Sample { series: self.number, value, timestamp_ms }
     }

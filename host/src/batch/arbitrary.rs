@@ -1,13 +1,14 @@
 //! Whatever a plugin sends, in both versions, against prost's decoder: what a receiver may count on.
 
 use super::*;
+use crate::labels;
 use crate::labels::LabelSet;
 use crate::sample::EARLIEST_MS;
 use crate::series::{Metadata, SeriesTable};
 use monitor_proto::{v1 as proto1, v2 as proto2};
 use proptest::prelude::*;
 use prost::Message;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names and values.
 type Labels = Vec<(String, String)>;

@@ -377,3 +377,55 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn a_run_is_taken_as_its_samples_alone(
+        sent in prop::collection::vec((0..4usize, -2..40i64, 0..6u8), 0..80),
+        max_samples in 1usize..20,
+        max_bytes in 60usize..900,
+        allow_out_of_order: bool,
+    ) {
+        let table = SeriesTable::new(1000);
+        let ids: Vec<_> = ["a", "b", "c"].iter().map(|name| series(&table, name)).collect();
+        let stranger = SeriesId { index: 9, generation: 1 };
+        let value = |kind: u8| match kind {
+            0 => f64::from_bits(STALE_NAN),
+            1 => f64::NAN,
+            2 => 0.0,
+            other => other.into(),
+        };
+        // Most go forward in time, some are far too old.
+        let sample = |(i, &(of, offset, kind)): (i64, &(usize, i64, u8))| {
+            let offset = if offset == -1 { i64::MIN / 2 } else { 10 * i + offset };
+            at(ids.get(of).copied().unwrap_or(stranger), offset, value(kind))
+        };
+        let samples: Vec<_> = (0..).zip(&sent).map(sample).collect();
+        let limits = Limits { max_samples, max_bytes, allow_out_of_order };
+        let view = table.view();
+        let batches = |by_run: bool| {
+            let (mut batcher, mut batches, mut dropped) = (Batcher::new(limits), Vec::new(), Vec::new());
+            for run in samples.chunk_by(|a, b| a.series() == b.series()) {
+                let mut run = run.iter().peekable();
+                while let Some(first) = run.peek() {
+                    let series = SeriesId::from_number(first.series());
+                    if by_run {
+                        batcher.push_run(series, &mut run, &view);
+                    }
+                    let Some(sample) = run.next() else { break };
+                    let mut pushed = batcher.push(sample, &view);
+                    if pushed == Pushed::Full {
+                        batches.push(batcher.cut(V1, &view).0.unwrap());
+                        pushed = batcher.push(sample, &view);
+                    }
+                    dropped.extend(Some(pushed).filter(|pushed| *pushed != Pushed::Taken));
+                }
+            }
+            let ended: Vec<_> = ids.iter().map(|id| batcher.end(*id, &view)).collect();
+            batches.extend(batcher.cut(V1, &view).0);
+            let told = batches.into_iter().map(|batch| (batch.body, batch.samples, batch.time_range_ms));
+            (told.collect::<Vec<_>>(), dropped, ended)
+        };
+        prop_assert_eq!(batches(true), batches(false));
+    }
+}

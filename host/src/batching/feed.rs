@@ -26,8 +26,8 @@ pub(crate) trait Feed {
     /// The batcher is full, and to be empty after this.
     fn cut(&mut self, view: &View<'_>);
 
-    /// A sample is in the batch.
-    fn batched(&mut self, _series: SeriesId, _timestamp_ms: i64) {}
+    /// Samples of one series are in the batch, of these moments.
+    fn batched(&mut self, _series: SeriesId, _moments: impl Iterator<Item = i64>) {}
 
     /// A sample can't be in any batch, and the ledger knows it.
     fn dropped(&mut self, reason: Reason, series: SeriesId, timestamp_ms: i64, view: &View<'_>);
@@ -63,8 +63,17 @@ pub(crate) trait Feed {
         let mut grouping = std::mem::take(self.grouping());
         grouping.look_through(samples, view.places());
         let mut taken = 0;
-        for i in grouping.way() {
-            self.put(&samples[i], &mut taken, view);
+        for run in grouping.runs(samples) {
+            let mut run = run.peekable();
+            while let Some(first) = run.peek() {
+                let (series, all) = (SeriesId::from_number(first.series()), run.clone());
+                let length = self.batcher().push_run(series, &mut run, view);
+                taken += length as u64;
+                self.batched(series, all.take(length).map(|sample| sample.timestamp_ms));
+                if let Some(sample) = run.next() {
+                    self.put(sample, &mut taken, view);
+                }
+            }
         }
         *self.grouping() = grouping;
         self.book(taken);
@@ -101,7 +110,7 @@ pub(crate) trait Feed {
             }
             Pushed::Taken | Pushed::Full => {
                 *taken += 1;
-                self.batched(series, timestamp_ms);
+                self.batched(series, std::iter::once(timestamp_ms));
             }
         }
     }

@@ -184,8 +184,8 @@ impl Feed for Tap {
         &self.ledger
     }
 
-    fn batched(&mut self, series: SeriesId, timestamp_ms: i64) {
-        self.count(series, timestamp_ms);
+    fn batched(&mut self, series: SeriesId, moments: impl Iterator<Item = i64>) {
+        moments.for_each(|moment| self.count(series, moment));
     }
 
     fn dropped(&mut self, reason: Reason, series: SeriesId, timestamp_ms: i64, view: &View<'_>) {

@@ -127,6 +127,7 @@ pub fn series_bound(series: &Known<'_>) -> usize {
 }
 
 /// At most how many bytes a sample takes in either message.
+#[inline]
 pub fn point_bound(point: &Point, start_ms: i64) -> usize {
     2 + body_len(point, start_ms)
 }
@@ -172,14 +173,16 @@ fn put_exemplar(out: &mut Vec<u8>, tag: u8, fields: &[u8], exemplar: &Exemplar<'
 }
 
 /// Appends a `Sample`: its fields are the same in both messages, but for the start timestamp that only 2.0 has.
-#[inline]
+#[inline(always)]
 fn put_point(out: &mut Vec<u8>, point: &Point, start_ms: i64) {
-    let value = point.value.to_bits().to_le_bytes();
-    if let (true, 0, Some(time)) = (value != [0; 8], start_ms, usual_time(point.timestamp_ms)) {
-        // Nearly every sample there is: one copy of known length.
-        let [a, b, c, d, e, f, g, h] = value;
-        let [i, j, k, l, m, n] = time;
-        return out.extend_from_slice(&[0x12, 16, 0x09, a, b, c, d, e, f, g, h, 0x10, i, j, k, l, m, n]);
+    let value = point.value.to_bits();
+    if value != 0 && start_ms == 0 && USUAL_TIMES.contains(&point.timestamp_ms) {
+        // Nearly every sample there is: one copy of known length, made of whole words.
+        let (mut bytes, time) = ([0; 18], usual_time(point.timestamp_ms));
+        bytes[..8].copy_from_slice(&(0x09_10_12 | value << 24).to_le_bytes());
+        bytes[8..16].copy_from_slice(&(value >> 40 | 0x10 << 24 | time << 32).to_le_bytes());
+        bytes[16..].copy_from_slice(&((time >> 32) as u16).to_le_bytes());
+        return out.extend_from_slice(&bytes);
     }
     // One byte of length: a body is at most 31 bytes.
     out.extend_from_slice(&[0x12, body_len(point, start_ms) as u8]);
@@ -188,12 +191,14 @@ fn put_point(out: &mut Vec<u8>, point: &Point, start_ms: i64) {
     put_time(out, 0x18, start_ms);
 }
 
-/// The varint of a timestamp of the years 1972 to 2108: six bytes.
+/// The timestamps whose varint has six bytes: the years 1971 to 2109.
+const USUAL_TIMES: std::ops::Range<i64> = 1 << 35..1 << 42;
+
+/// The varint of one of the [`USUAL_TIMES`]: seven bits a byte from the lowest byte on, each but the last one marked.
 #[inline]
-fn usual_time(ms: i64) -> Option<[u8; 6]> {
-    let byte = |i: u32| (ms >> (7 * i)) as u8;
-    let more = |i: u32| byte(i) | 0x80;
-    (1 << 35..1 << 42).contains(&ms).then(|| [more(0), more(1), more(2), more(3), more(4), byte(5)])
+fn usual_time(ms: i64) -> u64 {
+    let byte = |i: u32| (ms as u64) << i & 0x7f << (8 * i);
+    0x80_80_80_80_80 | byte(0) | byte(1) | byte(2) | byte(3) | byte(4) | byte(5)
 }
 
 /// Proto3 leaves a zero out; a negative zero is not one.
@@ -225,7 +230,11 @@ fn value_len(value: f64) -> usize {
 
 #[inline]
 fn time_len(ms: i64) -> usize {
-    if ms == 0 { 0 } else { 1 + varint_len(ms as u64) }
+    match ms {
+        0 => 0,
+        ms if USUAL_TIMES.contains(&ms) => 7,
+        ms => 1 + varint_len(ms as u64),
+    }
 }
 
 #[cfg(test)]

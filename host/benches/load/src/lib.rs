@@ -84,9 +84,15 @@ impl MonitorImpl for Load {
             match self.form {
                 "series" => {
                     samples.clear();
-                    for i in reading.parts {
-                        let times = (reading.at..).take(reading.times);
-                        samples.extend(times.map(|at| series[i].sample(value(i, at), at)));
+                    let (at, parts) = (reading.at, reading.parts);
+                    if reading.times == 1 {
+                        let of_parts = series[parts.clone()].iter().zip(parts);
+                        samples.extend(of_parts.map(|(series, i)| series.sample(value(i, at), at)));
+                    } else {
+                        for i in parts {
+                            let times = (at..).take(reading.times);
+                            samples.extend(times.map(|at| series[i].sample(value(i, at), at)));
+                        }
                     }
                     insist(&samples[..], |samples| out.send(samples));
                 }
