@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender as Events, unbounded};
 use monitor_plugin_api::now_ms;
@@ -32,6 +32,7 @@ use crate::ledger::{Ledger, Place, Reason};
 use crate::metrics::Observer;
 use crate::metrics::facts::{About, Connections, Cuts};
 use crate::negotiate::{Current, Negotiation};
+use crate::notify::pulse::{self, Pulse, Stage};
 pub use crate::plugin::Ended;
 use crate::plugin::{HostSettings, LoadError, Source, WORKERS, Worker, WorkerError};
 use crate::queue::{Drained, ProcessedQueue};
@@ -91,6 +92,10 @@ pub struct Pipeline {
     sender: Option<JoinHandle<()>>,
     finish_by: watch::Sender<Option<Instant>>,
     observer: Arc<Observer>,
+    /// READY_MAX_AGE_S.
+    max_age: Duration,
+    /// What is to move, whatever the receiver and the plugin do.
+    stages: Vec<Stage>,
     /// Served until the run is over.
     _admin: Option<Admin>,
 }
@@ -184,6 +189,12 @@ impl Pipeline {
         let batching = batching.told(cuts, own);
 
         // kept ─▶ receiver, or standard output
+        let mut stages = Vec::new();
+        let mut pulse = |name| {
+            let pulse = Arc::<Pulse>::default();
+            stages.push(Stage { name, pulse: Arc::clone(&pulse) });
+            pulse
+        };
         let (finish_by, time_is_up) = watch::channel(None);
         let (events, endings) = unbounded();
         let sender = match access {
@@ -198,6 +209,7 @@ impl Pipeline {
                     max_age: config.max_sample_age,
                 };
                 let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), pushes, protocol, time_is_up)?;
+                let sender = sender.pulsing(pulse("sender"));
                 start_stage("sender", events.clone(), || sender.run())?
             }
             None => {
@@ -208,11 +220,25 @@ impl Pipeline {
         };
         let sender = Some(sender);
         let first_push = if kept.has_disk() { spool_interval } else { push_interval }.mul_f64(fastrand::f64());
+        let batching = batching.pulsing(pulse("batching"));
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         kept.begin();
         plugin.run(events);
         admin.iter().for_each(|admin| admin.watch(Arc::clone(&observer)));
-        Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by, observer, _admin: admin })
+        Ok(Pipeline {
+            ledger,
+            plugin,
+            endings,
+            processed,
+            batching,
+            kept,
+            sender,
+            finish_by,
+            observer,
+            max_age,
+            stages,
+            _admin: admin,
+        })
     }
 
     /// Whether batches wait on disk.
@@ -223,6 +249,16 @@ impl Pipeline {
     /// Tells when a thread has ended.
     pub fn endings(&self) -> &Receiver<Ended> {
         &self.endings
+    }
+
+    /// Whether it delivers, in a sentence.
+    pub fn state(&self) -> String {
+        ready::line(&self.observer.facts(), self.max_age).unwrap_or_else(|failing| failing)
+    }
+
+    /// The stage that has not moved for longest, if it should have done so longer than `grace` ago; and how long ago.
+    pub fn latest(&self, grace: Duration) -> Option<(&'static str, Duration)> {
+        pulse::latest(&self.stages, grace, Instant::now())
     }
 
     /// Ends everything by `deadline`, stage after stage, and delivers what can be delivered until then. `ended` are
