@@ -20,7 +20,7 @@ use monitor_plugin_api::now_ms;
 use tokio::sync::watch;
 
 use crate::access::{self, Access};
-use crate::admin::{Admin, Known};
+use crate::admin::{Admin, Known, ready};
 use crate::batch::Limits;
 use crate::batching::{Batching, OWN_SERIES, Own, Settings};
 use crate::config::Config;
@@ -113,6 +113,7 @@ impl Pipeline {
         let began_ms = now_ms();
         let connections = Arc::new(Connections::default());
         let known = Known::of(config, began_ms);
+        let max_age = known.max_age();
         let admin = config.admin_addr.and_then(|at| Admin::start(at, known, Arc::clone(&connections)));
 
         let ledger = Arc::new(Ledger::default());

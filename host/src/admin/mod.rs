@@ -49,6 +49,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// READY_MAX_AGE_S, or what stands for it.
+    pub fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
     /// What of a configuration the page shows or judges by.
     pub fn of(config: &Config, began_ms: i64) -> Self {
         Known {
