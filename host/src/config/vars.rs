@@ -275,7 +275,7 @@ settings! {
         default: "1GiB",
         unit: "",
         help: "How much of the disk the spool may take; the oldest batches make room.",
-        why: "At ten samples a second of five series, months; it replaces MAX_RETRY_BATCHES and MAX_RETRY_BYTES.",
+        why: "Ten readings a second of five series fill it in twelve days; it replaces MAX_RETRY_BATCHES and MAX_RETRY_BYTES.",
     }
     SPOOL_MAX_AGE_S {
         field: spool_max_age: Duration,
