@@ -215,8 +215,8 @@ function stageGroup(stage, x, y, box, wide) {
   const group = draw("g", { "data-stage": stage.name, role: "img", transform: `translate(${x + 1} ${y + 1})`,
     class: stage.isQueue ? "queue" : "" });
   const [width, height] = [box.width - 2, box.height];
-  const count = draw("text", wide ? { x: 10, y: 44, "data-count": 0 } : { x: width - 12, y: height / 2 + 7, "text-anchor": "end",
-    "data-count": 0 }, "0");
+  const end = stage === DROPPED && box.height < 54 ? { x: 150 } : { x: width - 12, "text-anchor": "end" };
+  const count = draw("text", { ...(wide ? { x: 10, y: 44 } : { ...end, y: height / 2 + 7 }), "data-count": 0 }, "0");
   const under = wide ? [draw("text", { class: "under", x: 10, y: 63 }), draw("text", { class: "under", x: 10, y: 79 })]
     : [draw("text", { class: "under", x: 12, y: height / 2 + 15 })];
   group.append(draw("rect", { class: "box", width, height, rx: 8 }),
@@ -263,35 +263,45 @@ function showPath(status) {
 
 // Series: a list to choose from, and those that are in view.
 
-const list = { asked: 0, found: [], wanted: "", again: 0, chosen: false };
+const list = { asked: 0, isAsking: false, found: [], wanted: null, again: 0, chosen: false };
 /** By id: text, kind, points, and the parts of its figure. */
 const view = new Map();
 let largest = null;
 let limits = { point_ms: 500, max_points: 600, max_series: 64 };
 
+/** Beside the turn, which waits for nothing here: of a million series a search takes a while. */
 async function search() {
   const wanted = $("search").value.trim();
-  list.wanted = wanted;
-  list.asked = performance.now();
-  const answer = await ask(`series.json?limit=100&q=${encodeURIComponent(wanted)}`);
-  if (wanted !== list.wanted) return;
+  if (list.isAsking || (wanted === list.wanted && performance.now() - list.asked < SEARCH_EVERY_MS)) return;
+  Object.assign(list, { isAsking: true, wanted, asked: performance.now() });
+  try {
+    showFound(wanted, await ask(`series.json?limit=100&q=${encodeURIComponent(wanted)}`));
+  } catch (error) {
+    console.debug(error);
+    put($("series-total"), "The list does not come just now; it is asked for again.");
+  }
+  list.isAsking = false;
+}
+
+function showFound(wanted, answer) {
   list.found = answer.series;
   const all = `${plural(answer.known, "series", "series")}`;
   const atLeast = answer.is_complete ? "" : "at least ";
   const some = wanted ? `${atLeast}${grouped.format(answer.matching)} of ${all}` : all;
   put($("series-total"), answer.series.length < answer.matching ? `${some}, the first ${answer.series.length} are shown` : some);
-  $("series-total").dataset.known = answer.known;
   if (!list.chosen && !wanted && answer.series.length) {
     list.chosen = true;
     const own = (one) => one.text.startsWith("monitor_client_");
     const first = answer.series.filter((one) => !own(one));
     (first.length ? first : answer.series).slice(0, FIRST_IN_VIEW).forEach(add);
+    largest = [...view.keys()][0];
   }
   showList();
 }
 
 function showList() {
   whenChanged("list", [list.found.map((one) => one.id)], () => {
+    const focused = $("series").contains(document.activeElement) ? document.activeElement.dataset.series : null;
     $("series").replaceChildren(...list.found.map((one) => {
       const button = make("button", { type: "button", "data-series": one.text, "aria-pressed": false }, ...nameParts(one.text));
       button.addEventListener("click", () => {
@@ -300,6 +310,7 @@ function showList() {
       });
       return make("li", {}, button);
     }));
+    if (focused !== null) [...$("series").querySelectorAll("button")].find((one) => one.dataset.series === focused)?.focus();
   });
   [...$("series").children].forEach((item, i) => set(item.firstChild, "aria-pressed", view.has(list.found[i].id)));
 }
@@ -307,7 +318,7 @@ function showList() {
 function nameParts(text) {
   const at = text.indexOf("{");
   const [metric, labels] = at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at)];
-  const inner = make("span", {}, make("span", { class: "metric" }, metric));
+  const inner = make("span", { class: "series-name", title: text }, make("span", { class: "metric" }, metric));
   if (labels) inner.append(make("span", { class: "labels" }, labels));
   return [inner];
 }
@@ -320,7 +331,12 @@ function add(one) {
   }
   const large = make("button", { type: "button", "aria-pressed": false, "aria-label": `Enlarge ${one.text}` }, "Enlarge");
   const close = make("button", { type: "button", "aria-label": `Take out ${one.text}` }, "Take out");
-  large.addEventListener("click", () => { largest = largest === one.id ? null : one.id; showCharts(); });
+  large.addEventListener("click", () => {
+    largest = largest === one.id ? null : one.id;
+    if (largest) $("charts").prepend(figure);
+    large.focus();
+    showCharts();
+  });
   close.addEventListener("click", () => { remove(one.id); showCharts(); $("search").focus(); });
   const svg = draw("svg", { role: "img" });
   const values = make("dl");
@@ -514,7 +530,8 @@ function showSettings(settings) {
     for (const one of settings) {
       const value = one.is_hidden ? "set, not shown" : one.value === null ? "unset" : one.value;
       const row = make("tr", { "data-name": one.name, "data-value": value, class: one.from === "default" ? "" : "is-set" },
-        make("th", { scope: "row" }, one.name), make("td", { "data-value": value }, value), make("td", {}, one.from));
+        make("th", { scope: "row" }, one.name), make("td", { "data-value": value }, value),
+        make("td", {}, one.from === "default" ? "" : one.from));
       if (!groups.has(one.group)) groups.set(one.group, make("tbody"));
       groups.get(one.group).append(row);
     }
@@ -545,7 +562,10 @@ async function turn() {
     const status = await ask("status.json");
     [misses, seenAt] = [0, status.now_ms];
     showStatus(status);
-    if (status.plugin) await showSeries();
+    if (status.plugin) {
+      search();
+      await askHistory();
+    }
   } catch (error) {
     console.debug(error);
     misses += 1;
@@ -578,12 +598,7 @@ function showStatus(status) {
 function forgetRun() {
   totals.length = 0;
   [...view.keys()].forEach(remove);
-  Object.assign(list, { found: [], chosen: false, asked: 0 });
-}
-
-async function showSeries() {
-  if (!list.asked || performance.now() - list.asked > SEARCH_EVERY_MS || $("search").value.trim() !== list.wanted) await search();
-  await askHistory();
+  Object.assign(list, { found: [], chosen: false, wanted: null });
 }
 
 /** At once, when somebody has chosen or typed something. */
@@ -595,7 +610,7 @@ function refresh() {
 
 $("search").addEventListener("input", () => {
   clearTimeout(list.again);
-  list.again = setTimeout(turn, 250);
+  list.again = setTimeout(search, 250);
 });
 $("series").addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
