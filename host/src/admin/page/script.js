@@ -187,7 +187,7 @@ function layPath() {
   path.stages.clear();
   const wide = width >= 860;
   const gap = wide ? Math.max(16, width * 0.018) : 18;
-  const box = wide ? { width: (width - gap * (STAGES.length - 1)) / STAGES.length, height: 96 } : { width, height: 54 };
+  const box = wide ? { width: (width - gap * (STAGES.length - 1)) / STAGES.length, height: 96 } : { width, height: width < 560 ? 74 : 58 };
   const place = (i) => (wide ? [i * (box.width + gap), 0] : [0, i * (box.height + gap)]);
   const wires = draw("g", { "aria-hidden": "true" });
   const groups = STAGES.map((stage, i) => {
@@ -199,10 +199,11 @@ function layPath() {
     }
     return stageGroup(stage, x, y, box, wide);
   });
-  const below = wide ? { ...box, width, height: 42 } : box;
+  const below = wide ? { width, height: 42, isStrip: true } : box;
   const [x, y] = wide ? [0, box.height + 26] : place(STAGES.length);
   const from = wide ? box.height : y - gap;
-  for (const at of wide ? [0.5, 2, 3, 4, 5, 6].map((i) => place(Math.floor(i))[0] + box.width / 2).slice(1) : [24]) {
+  // Every stage from process_data on may drop.
+  for (const at of wide ? [2, 3, 4, 5, 6].map((i) => place(i)[0] + box.width / 2) : [24]) {
     wires.append(draw("path", { class: "wire off", d: `M${at} ${from + 1}V${y - 1}` }));
   }
   groups.push(stageGroup(DROPPED, x, y, below, false));
@@ -215,18 +216,22 @@ function stageGroup(stage, x, y, box, wide) {
   const group = draw("g", { "data-stage": stage.name, role: "img", transform: `translate(${x + 1} ${y + 1})`,
     class: stage.isQueue ? "queue" : "" });
   const [width, height] = [box.width - 2, box.height];
-  const end = stage === DROPPED && box.height < 54 ? { x: 150 } : { x: width - 12, "text-anchor": "end" };
-  const count = draw("text", { ...(wide ? { x: 10, y: 44 } : { ...end, y: height / 2 + 7 }), "data-count": 0 }, "0");
-  const under = wide ? [draw("text", { class: "under", x: 10, y: 63 }), draw("text", { class: "under", x: 10, y: 79 })]
-    : [draw("text", { class: "under", x: 12, y: height / 2 + 15 })];
-  group.append(draw("rect", { class: "box", width, height, rx: 8 }),
-    draw("text", { class: "name", x: wide ? 10 : 12, y: wide ? 21 : height / 2 - 3 }, stage.title), count, ...under);
+  const left = wide ? 10 : 12;
+  const text = (attributes, content = "") => draw("text", { x: left, ...attributes }, content);
+  // Side by side the count stands below the name, else at the end of the line.
+  const top = wide ? 21 : height < 58 ? 17 : 23;
+  const lines = wide ? [63, 79] : height < 70 ? [top + 17] : [top + 17, top + 33];
+  const end = box.isStrip ? { x: 150 } : { x: width - 12, "text-anchor": "end" };
+  const count = text({ ...(wide ? { y: 44 } : { ...end, y: height / 2 + 6 }), "data-count": 0 }, "0");
+  const under = lines.map((line) => text({ class: "under", y: line }));
+  group.append(draw("rect", { class: "box", width, height, rx: 8 }), text({ class: "name", y: top }, stage.title), count, ...under);
   let bar = null;
   if (stage.isQueue) {
-    bar = draw("rect", { class: "fill", x: 10, y: height - 8, width: 0, height: 3, rx: 1.5 });
-    group.append(draw("rect", { class: "track", x: 10, y: height - 8, width: width - 20, height: 3, rx: 1.5 }), bar);
+    const at = { x: left, y: height - 8, height: 3, rx: 1.5 };
+    bar = draw("rect", { class: "fill", width: 0, ...at });
+    group.append(draw("rect", { class: "track", width: width - 2 * left, ...at }), bar);
   }
-  path.stages.set(stage.name, { group, count, under, bar, room: width - 20 });
+  path.stages.set(stage.name, { group, count, under, bar, room: width - 2 * left });
   return group;
 }
 
@@ -319,7 +324,9 @@ function nameParts(text) {
   const at = text.indexOf("{");
   const [metric, labels] = at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at)];
   const inner = make("span", { class: "series-name", title: text }, make("span", { class: "metric" }, metric));
-  if (labels) inner.append(make("span", { class: "labels" }, labels));
+  // Lines break between labels where they can.
+  const parts = labels.split(/(?<=",)/).flatMap((label, i) => (i ? [make("wbr"), label] : [label]));
+  if (labels) inner.append(make("span", { class: "labels" }, ...parts));
   return [inner];
 }
 
@@ -492,9 +499,9 @@ function axes(frame, { start, end, bottom, top }, x, y) {
   const every = [5000, 10000, 30000, 60000, 120000].find((one) => (end - start) / one <= (frame.right - frame.left) / 70) || 300000;
   for (let t = Math.ceil(start / every) * every; t <= end; t += every) {
     const at = Number(x(t));
-    const anchor = at > frame.right - 24 ? "end" : "middle";
-    parts.push(draw("path", { class: "grid", d: `M${at} ${frame.bottom}v4` }),
-      draw("text", { x: at, y: frame.bottom + 18, "text-anchor": anchor }, clock(t).slice(-8)));
+    parts.push(draw("path", { class: "grid", d: `M${at} ${frame.bottom}v4` }));
+    // Where it would reach beyond the edge, the mark alone.
+    if (at < frame.right - 20) parts.push(draw("text", { x: at, y: frame.bottom + 18, "text-anchor": "middle" }, clock(t).slice(-8)));
   }
   return parts;
 }
