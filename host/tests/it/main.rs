@@ -62,4 +62,5 @@ mod scrape;
 // What an operator sees and sets.
 mod access;
 mod admin;
+mod deploy;
 mod variables;
