@@ -62,4 +62,5 @@ mod scrape;
 // What an operator sees and sets.
 mod access;
 mod admin;
+mod notify;
 mod variables;
