@@ -219,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_in_a_line_acts_on_who_shows_it() {
+        // A terminal's 8-bit escape, the deletion, a line's separator, a text turned around.
+        let hostile = "a\u{9b}2J\u{7f}b\u{2028}c\u{202e}d";
+        for style in [Style::Json, Style::Human { colour: false }] {
+            let lines = lines_of(Level::Info, style, || error!(words = hostile, "{hostile}"));
+            assert_eq!(lines.len(), 1);
+            assert!(!lines[0].contains(['\u{9b}', '\u{7f}', '\u{2028}', '\u{202e}']), "{lines:?}");
+        }
+        let lines = lines_of(Level::Info, Style::Json, || error!(words = hostile, "{hostile}"));
+        let object: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((&object["message"], &object["words"]), (&hostile.into(), &hostile.into()));
+    }
+
+    #[test]
     fn levels_filter_us_and_keep_dependencies_quiet() {
         let shown = |level| {
             lines_of(level, Style::Human { colour: false }, || {

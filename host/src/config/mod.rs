@@ -67,6 +67,12 @@ impl Config {
     }
 }
 
+/// Whether what a variable holds is not for labels, which everybody sees who may query the receiver.
+fn may_hold_secret(name: &str) -> bool {
+    let may = |var: &&Var| var.secret || var.name == vars::REMOTE_WRITE_URL.name;
+    vars::TABLE.iter().copied().filter(may).any(|var| var.name == name || var.also.contains(&name))
+}
+
 /// The variables that the host alone is to know: those that may hold secrets for the receiver. Proxies are the system's own
 /// convention, and a plugin may need them.
 pub fn secrets() -> impl Iterator<Item = &'static str> {
@@ -152,6 +158,11 @@ impl Reader<'_> {
             let mut text = String::new();
             let mut rest = value.as_str();
             while let Some((before, name, after)) = placeholder(rest) {
+                if may_hold_secret(name) {
+                    let (source, _) = self.given(var);
+                    self.mistakes.push(mistake(var, &source, &value, "names a variable that may hold a secret"));
+                    return None;
+                }
                 let Some(found) = (self.env)(name).and_then(|found| found.into_string().ok()) else {
                     let (source, _) = self.given(var);
                     self.mistakes.push(mistake(var, &source, &value, "names a variable that is not set, or not UTF-8"));

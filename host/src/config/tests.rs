@@ -59,6 +59,7 @@ fn the_defaults_are_these() {
     assert_eq!(c.batch_max_bytes, 1 << 20);
     assert!(!c.allow_out_of_order);
     assert_eq!(c.shutdown_timeout, Duration::from_secs(8));
+    assert!(c.admin_addr.is_some_and(|address| address.ip().is_loopback()), "nobody else's to read");
 }
 
 #[test]
@@ -398,4 +399,23 @@ fn external_labels_take_variables() {
     let wrong = mistakes(&[], &env[..1]);
     assert_eq!(wrong.len(), 1);
     assert!(wrong[0].contains("EXTERNAL_LABELS") && wrong[0].contains("not set"), "{wrong:?}");
+}
+
+#[test]
+fn no_secret_becomes_a_label() {
+    let hidden =
+        ["REMOTE_WRITE_BEARER_TOKEN", "REMOTE_WRITE_HEADERS", "REMOTE_WRITE_URL", "HTTPS_PROXY", "https_proxy"];
+    for name in hidden {
+        let value = if name.ends_with("HEADERS") { "A=s3cret" } else { "http://s3cret" };
+        let wrong = mistakes(&[], &[("EXTERNAL_LABELS", &format!("a=${{{name}}}")), (name, value)]);
+        assert_eq!(wrong.len(), 1, "{name}: {wrong:?}");
+        assert!(wrong[0].contains("may hold a secret") && !wrong[0].contains("s3cret"), "{wrong:?}");
+    }
+    // The path of a secret's file is none.
+    let env = [
+        ("EXTERNAL_LABELS", "a=${REMOTE_WRITE_PASSWORD_FILE}"),
+        ("REMOTE_WRITE_PASSWORD_FILE", "/f"),
+        ("REMOTE_WRITE_USERNAME", "u"),
+    ];
+    assert_eq!(load(&[], &env).unwrap().external_labels[0].1, "/f");
 }
