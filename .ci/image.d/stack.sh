@@ -93,7 +93,7 @@ clean_up() {
 
 # settled WHAT VALUE COMMAND...: until the command prints that, for 60 s at the most.
 settled() {
-    local wanted=$1 got= deadline=$((SECONDS + 60))
+    local wanted=$1 got='' deadline=$((SECONDS + 60))
     shift
     while ((SECONDS < deadline)); do
         got=$("$@" 2>/dev/null) || true
