@@ -54,7 +54,8 @@ COPY . .
 # hadolint ignore=SC2086
 RUN find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release --locked $PACKAGES \
-    && mkdir -p -m 0775 /out/spool/monitor-host \
+    && mkdir -p /out/spool/monitor-host \
+    && chmod 0775 /out/spool/monitor-host \
     && cp target/*-linux-gnu/release/monitor-host target/*-linux-gnu/release/libmonitor_*.so /out/
 
 # The crates that a plugin needs at least, downloaded here once.
