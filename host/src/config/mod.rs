@@ -18,6 +18,7 @@ pub(crate) mod access;
 mod choices;
 mod flags;
 mod secret;
+mod shown;
 mod together;
 mod url;
 pub mod vars;
@@ -31,6 +32,7 @@ mod tests;
 pub(crate) use self::flags::flags;
 use self::kind::Kind;
 pub use self::secret::Secret;
+pub use self::shown::Shown;
 pub use self::table::Var;
 pub use self::url::TargetUrl;
 pub use self::vars::Config;
@@ -48,13 +50,14 @@ impl Config {
         flags: &ArgMatches,
         env: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Mistakes> {
-        let mut reader = Reader { heeded, flags, env: &env, mistakes: Vec::new() };
+        let mut reader = Reader { heeded, flags, env: &env, mistakes: Vec::new(), shown: Vec::new() };
         let config = Config::read(&mut reader).and_then(|mut config| {
             let labels = std::mem::take(&mut config.external_labels);
             config.external_labels = reader.expand(&vars::EXTERNAL_LABELS, labels)?;
             if config.instance.is_empty() {
                 config.instance = (reader.env)("HOSTNAME").and_then(|name| name.into_string().ok()).unwrap_or_default();
             }
+            shown::complete(&mut config);
             Some(config)
         });
         reader.contradictions();
@@ -65,6 +68,12 @@ impl Config {
     pub fn url_for_log(&self) -> String {
         self.remote_write_url.to_string()
     }
+}
+
+/// Whether what a variable holds is not for labels, which everybody sees who may query the receiver.
+fn may_hold_secret(name: &str) -> bool {
+    let may = |var: &&Var| var.secret || var.name == vars::REMOTE_WRITE_URL.name;
+    vars::TABLE.iter().copied().filter(may).any(|var| var.name == name || var.also.contains(&name))
 }
 
 /// The variables that the host alone is to know: those that may hold secrets for the receiver. Proxies are the system's own
@@ -125,6 +134,7 @@ pub(crate) struct Reader<'a> {
     flags: &'a ArgMatches,
     env: &'a dyn Fn(&str) -> Option<OsString>,
     mistakes: Vec<String>,
+    shown: Vec<Shown>,
 }
 
 impl Reader<'_> {
@@ -136,7 +146,11 @@ impl Reader<'_> {
             Some(None) => Err("not valid UTF-8"),
         };
         match text.and_then(|text| kind.parse(text)) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                let given = given.as_deref().and_then(OsStr::to_str).map(|text| (source.as_str(), text.trim()));
+                self.shown.push(Shown::of(var, given));
+                Some(value)
+            }
             Err(wrong) => {
                 let given = given.unwrap_or_else(|| var.default.into());
                 self.mistakes.push(mistake(var, &source, &given.to_string_lossy(), wrong));
@@ -152,6 +166,11 @@ impl Reader<'_> {
             let mut text = String::new();
             let mut rest = value.as_str();
             while let Some((before, name, after)) = placeholder(rest) {
+                if may_hold_secret(name) {
+                    let (source, _) = self.given(var);
+                    self.mistakes.push(mistake(var, &source, &value, "names a variable that may hold a secret"));
+                    return None;
+                }
                 let Some(found) = (self.env)(name).and_then(|found| found.into_string().ok()) else {
                     let (source, _) = self.given(var);
                     self.mistakes.push(mistake(var, &source, &value, "names a variable that is not set, or not UTF-8"));

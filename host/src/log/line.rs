@@ -1,5 +1,5 @@
 //! One event enters, one line of text leaves, its newline at the end. Pure: the time comes in.
-//! Control characters never pass as they are.
+//! Neither control characters nor those that turn the direction of a text or break a line pass as they are.
 
 use std::fmt::{self, Write as _};
 
@@ -29,6 +29,18 @@ impl Said {
         Said { level: Level::WARN, target: "monitor_host::log", fields }
     }
 
+    /// Level, target, message, and the fields as `name=value`, control characters escaped.
+    pub(super) fn parts(self) -> (&'static str, &'static str, String, String) {
+        let (mut message, mut fields) = (String::new(), String::new());
+        push_escaped(&mut message, &self.fields.message);
+        for (name, value) in self.fields.fields {
+            let blank = if fields.is_empty() { "" } else { " " };
+            let _ = write!(fields, "{blank}{name}=");
+            push_value(&mut fields, &value);
+        }
+        (level_name(self.level), self.target, message, fields)
+    }
+
     pub(super) fn json(self, now: Timestamp) -> String {
         let Fields { message, fields } = self.fields;
         let head = [
@@ -45,8 +57,9 @@ impl Said {
         let mut line = Vec::with_capacity(256);
         // Writing strings and numbers to memory can't fail.
         let _ = serde_json::Serializer::new(&mut line).collect_map(all);
-        line.push(b'\n');
-        String::from_utf8_lossy(&line).into_owned()
+        let mut line = visible(&String::from_utf8_lossy(&line));
+        line.push('\n');
+        line
     }
 
     pub(super) fn human(self, now: Timestamp, colour: bool) -> String {
@@ -64,22 +77,46 @@ impl Said {
         push_escaped(&mut line, &message);
         for (name, value) in fields {
             let _ = write!(line, " {dim}{name}={reset}");
-            match value {
-                Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
-                    push_escaped(&mut line, &format!("\"{}\"", text.replace('"', "\\\"")));
-                }
-                Value::String(text) => push_escaped(&mut line, &text),
-                other => push_escaped(&mut line, &other.to_string()),
-            }
+            push_value(&mut line, &value);
         }
         line.push('\n');
         line
     }
 }
 
+/// What acts on whoever shows it: control characters (the terminal's 8-bit ones among them), separators of lines, marks
+/// that turn the direction of the text.
+fn acts(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON in which nothing acts. JSON itself asks to escape only what is below the space; all of these can stand in texts alone.
+fn visible(json: &str) -> String {
+    let mut visible = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        if acts(c) {
+            // None of them lies beyond 16 bits.
+            let _ = write!(visible, "\\u{:04x}", u32::from(c));
+        } else {
+            visible.push(c);
+        }
+    }
+    visible
+}
+
+fn push_value(line: &mut String, value: &Value) {
+    match value {
+        Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
+            push_escaped(line, &format!("\"{}\"", text.replace('"', "\\\"")));
+        }
+        Value::String(text) => push_escaped(line, text),
+        other => push_escaped(line, &other.to_string()),
+    }
+}
+
 fn push_escaped(line: &mut String, text: &str) {
     for c in text.chars() {
-        if c.is_control() {
+        if acts(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::files;
 use super::record::{is_plausible, u32_at, u64_at};
 use super::scan::ReadAt;
 
@@ -72,7 +73,7 @@ pub(super) struct Cursor {
 impl Cursor {
     /// Opens the file, or makes it; `None` if neither copy is whole.
     pub(super) fn open(path: &Path, fsync: bool) -> io::Result<(Cursor, Option<State>)> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = files::open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
         let mut newest: Option<State> = None;
         for position in COPIES {
             let mut copy = [0; COPY_LEN];

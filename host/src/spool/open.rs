@@ -5,14 +5,14 @@
 //! Never: changes a segment that holds something unreadable; gives a number out twice.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use super::cursor::Cursor;
 use super::mark::{self, LastRun};
 use super::queue::Spool;
 use super::segment::{self, Rubbish, Segment};
-use super::{Bounds, Recovered, SpoolError};
+use super::{Bounds, Recovered, SpoolError, files};
 
 /// How large a segment grows, but for a record that is larger.
 const SEGMENT_BYTES: u64 = 8 << 20;
@@ -23,7 +23,7 @@ const SEGMENTS: u64 = 16;
 impl Spool {
     /// Opens the directory, which is made if it is missing, and locks it as long as the spool lives.
     pub fn open(dir: &Path, bounds: Bounds, fsync: bool) -> Result<(Spool, Recovered), SpoolError> {
-        fs::create_dir_all(dir).map_err(SpoolError::io("make the directory", dir))?;
+        files::make_dir(dir).map_err(SpoolError::io("make the directory", dir))?;
         let lock = lock(dir)?;
         let path = dir.join("cursor");
         let (cursor, state) = Cursor::open(&path, fsync).map_err(SpoolError::io("open", &path))?;
@@ -53,7 +53,8 @@ impl Spool {
         let writer = match segments.back() {
             Some(newest) if newest_is_whole => {
                 let path = segment::path(dir, newest.number);
-                Some(OpenOptions::new().write(true).open(&path).map_err(SpoolError::io("open", &path))?)
+                let writer = files::open(&path, OpenOptions::new().write(true));
+                Some(writer.map_err(SpoolError::io("open", &path))?)
             }
             _ => None,
         };
@@ -100,8 +101,8 @@ impl Spool {
 
 fn lock(dir: &Path) -> Result<File, SpoolError> {
     let path = dir.join("lock");
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = options.map_err(SpoolError::io("open", &path))?;
+    let opened = files::open(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false));
+    let file = opened.map_err(SpoolError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::Held { dir: dir.to_owned() }),

@@ -6,16 +6,15 @@
 //! Never: reads more than one record at a time; drops a record without counting it.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::cursor::{Cursor, Place, State};
 use super::record::{Header, Record};
-use super::scan;
 use super::segment::{self, Segment};
-use super::{Bounds, Losses, SpoolError, Tally};
+use super::{Bounds, Losses, SpoolError, Tally, files, scan};
 
 /// The queue on disk.
 #[derive(Debug)]
@@ -199,7 +198,7 @@ impl Spool {
             let Some(oldest) = self.segments.front_mut().filter(|oldest| oldest.left.records > 0) else {
                 return Ok(None);
             };
-            let found = match File::open(&path) {
+            let found = match files::open(&path, OpenOptions::new().read(true)) {
                 Ok(file) => {
                     let found = scan::next(&file, oldest.position, oldest.end);
                     found.map_err(SpoolError::io("read", &path))?.map(|(at, header)| (file, at, header))

@@ -6,10 +6,10 @@
 
 use std::fs::{File, OpenOptions};
 
-use super::SpoolError;
 use super::cursor::Place;
 use super::queue::Spool;
 use super::segment::{self, Segment};
+use super::{SpoolError, files};
 
 impl Spool {
     /// How much of the disk the segments take, in bytes.
@@ -73,7 +73,7 @@ impl Spool {
     pub(super) fn begin_segment(&mut self) -> Result<File, SpoolError> {
         let number = self.next_number;
         let path = segment::path(&self.dir, number);
-        let made = OpenOptions::new().write(true).create_new(true).open(&path);
+        let made = files::open(&path, OpenOptions::new().write(true).create_new(true));
         // A name that is taken must not stand in the way for ever.
         self.next_number += 1;
         let file = made.map_err(SpoolError::io("make", &path))?;

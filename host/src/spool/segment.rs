@@ -4,13 +4,12 @@
 //!
 //! Never: holds something for each record; opens what is not a regular file.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Tally;
 use super::record::{Header, is_plausible};
-use super::scan;
+use super::{Tally, files, scan};
 
 /// What is known of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ impl Segment {
 
     /// A segment that is there, its records from `position` on, what else there is, and the highest sequence number.
     pub(super) fn scan(dir: &Path, number: u64, position: u64) -> io::Result<(Segment, Rubbish, u64)> {
-        let file = File::open(path(dir, number))?;
+        let file = files::open(&path(dir, number), OpenOptions::new().read(true))?;
         let end = file.metadata()?.len();
         // What the cursor is ahead of was cut off after it had been answered.
         let position = position.min(end);

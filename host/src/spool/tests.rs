@@ -6,6 +6,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 mod damage;
+mod files;
 mod model;
 mod process;
 

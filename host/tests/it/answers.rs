@@ -108,6 +108,20 @@ fn a_long_answer_is_cut_short_in_the_log() {
 }
 
 #[test]
+fn an_answer_is_never_unpacked() {
+    // What it would be unpacked to is the receiver's choice.
+    let front = Front::answering(|_| {
+        "HTTP/1.1 400 Bad Request\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nas it is.".to_owned()
+    });
+    let running = host(&front.url("http://localhost")).spawn();
+    let heard = front.wait(|_| true);
+    assert_eq!(heard.all("accept-encoding"), [""; 0]);
+    let told = wait_for_text(&running, "refused a batch for good");
+    assert!(told.message().ends_with("as it is."), "{}", told.text);
+    stop(&running);
+}
+
+#[test]
 fn a_connection_outlives_every_answer_that_is_not_too_long() {
     // As much as is read, less than is shown, and more than anybody wants.
     for (length, connections) in [(64 * 1024, 1), (100, 1), (256 * 1024, 5)] {

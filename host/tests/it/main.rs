@@ -62,4 +62,6 @@ mod scrape;
 // What an operator sees and sets.
 mod access;
 mod admin;
+mod deploy;
+mod notify;
 mod variables;

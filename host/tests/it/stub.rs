@@ -44,6 +44,11 @@ impl Stub {
     /// Answers the requests, which are counted from 0, with a status line's end and further headers: `204 No Content`, or
     /// `307 Temporary Redirect\r\nLocation: …`.
     pub(crate) fn start(mut answer: impl FnMut(usize) -> String + Send + 'static) -> Self {
+        Self::hearing(move |count, _| answer(count))
+    }
+
+    /// The same, of what is in them, too.
+    pub(crate) fn hearing(mut answer: impl FnMut(usize, &Request) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let (requests, over) = (Watch::new(Vec::new()), Arc::new(AtomicBool::new(false)));
@@ -53,8 +58,8 @@ impl Stub {
                 // One that breaks off is the sender's business.
                 let _ = serve_one(stream, |request| {
                     let count = seen.get(Vec::len);
-                    seen.update(|requests| requests.push(request));
-                    answer(count)
+                    seen.update(|requests| requests.push(request.clone()));
+                    answer(count, &request)
                 });
             }
         };

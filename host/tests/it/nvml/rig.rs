@@ -52,7 +52,7 @@ impl Rig {
     }
 
     /// Shows one value.
-    pub(super) fn set(&self, key: &str, value: impl ToString) {
+    pub(crate) fn set(&self, key: &str, value: impl ToString) {
         self.change(|shown| set(shown, key, value));
     }
 

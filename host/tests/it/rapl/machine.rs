@@ -19,7 +19,7 @@ use crate::plugins;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Zone {
     /// `intel-rapl:0:1`: says nothing of what it is.
-    pub(super) id: &'static str,
+    pub(crate) id: &'static str,
     /// What its `name` file says.
     pub(super) name: &'static str,
     /// What it spends.
@@ -66,7 +66,7 @@ impl Machine {
     }
 
     /// A zone's folder by its link in class/powercap.
-    pub(super) fn file(&self, id: &str, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, id: &str, name: &str) -> PathBuf {
         self.root().join("class/powercap").join(id).join(name)
     }
 
@@ -100,7 +100,7 @@ impl Machine {
     }
 
     /// One zone spends so much at once.
-    pub(super) fn spend(&mut self, id: &'static str, uj: u64) {
+    pub(crate) fn spend(&mut self, id: &'static str, uj: u64) {
         let file = File::options().write(true).open(self.file(id, "energy_uj")).unwrap();
         self.count(id, uj);
         file.write_all_at(text(self.shown[id]).as_bytes(), 0).unwrap();

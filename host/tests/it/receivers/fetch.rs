@@ -68,7 +68,7 @@ pub(super) fn version(package: Package) -> String {
 }
 
 /// The tool that comes with the Prometheus of the running release, as [`binary`].
-pub(super) fn promtool() -> Option<PathBuf> {
+pub(crate) fn promtool() -> Option<PathBuf> {
     binary(package(Kind::PrometheusDebian)).map(|prometheus| prometheus.with_file_name("promtool"))
 }
 
