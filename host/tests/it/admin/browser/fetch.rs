@@ -141,16 +141,17 @@ fn dependencies(field: &str) -> impl Iterator<Item = String> {
 }
 
 fn fonts_conf(root: &Path) -> String {
-    let alias = |family: &str, font: &str| {
+    let alias = |(family, font): (&str, &str)| {
         format!("<alias binding=\"same\"><family>{family}</family><prefer><family>{font}</family></prefer></alias>\n")
     };
-    let aliases =
-        [("sans-serif", "Liberation Sans"), ("system-ui", "Liberation Sans"), ("monospace", "Liberation Mono")];
-    let aliases: String = aliases.map(|(family, font)| alias(family, font)).concat();
+    let named = [("serif", "Liberation Serif"), ("monospace", "Liberation Mono"), ("Arial", "Liberation Sans")];
+    // Whatever else is asked for, `system-ui` among it.
+    let others = "<match><edit name=\"family\" mode=\"append_last\"><string>Liberation Sans</string></edit></match>\n";
     format!(
         "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n<dir>{0}/usr/share/fonts</dir>\n\
-         <cachedir>{0}/fonts-cache</cachedir>\n{aliases}</fontconfig>\n",
-        root.display()
+         <cachedir>{0}/fonts-cache</cachedir>\n{1}{others}</fontconfig>\n",
+        root.display(),
+        named.map(alias).concat()
     )
 }
 

@@ -41,7 +41,7 @@ fn what_others_say_is_text() {
     let hidden = setting("REMOTE_WRITE_PASSWORD").expect("a secret is named");
     assert!(!hidden.is_empty() && !hidden.contains("secret-of"), "{hidden}");
 
-    assert_eq!(view.see::<usize>("all('img, [onerror]').length"), 0);
+    assert_eq!(view.see::<usize>("all('img[src=x], [onerror], script:not([src])').length"), 0);
     assert_eq!(view.see::<String>("document.title"), title);
     view.assert_clean();
 }

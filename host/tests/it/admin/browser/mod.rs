@@ -81,14 +81,17 @@ impl<'a> View<'a> {
         self.browser.click(&format!("{}return {expression};", include_str!("look.js")), &[]);
     }
 
-    /// Waits for a series whose name holds this, adds it to those that are looked at, and returns its name.
+    /// Waits for a series whose name holds this, adds it to those that are looked at unless it is there, and returns its name.
     #[track_caller]
     fn look_at(&self, part: &str) -> String {
         let found =
             format!("all('#series button[data-series]').find((one) => one.dataset.series.includes({}))", json!(part));
         let name: String = self.until(&format!("{found}?.dataset.series"));
-        self.click(&format!("entry({})", json!(name)));
-        self.until::<bool>(&format!("entry({0}).ariaPressed === 'true' && Boolean(chart({0}))", json!(name)));
+        let is_chosen = format!("entry({0}).ariaPressed === 'true' && Boolean(chart({0}))", json!(name));
+        if !self.see::<bool>(&is_chosen) {
+            self.click(&format!("entry({})", json!(name)));
+        }
+        self.until::<bool>(&is_chosen);
         name
     }
 
