@@ -174,6 +174,9 @@ impl Batching {
             return;
         }
         self.note_newest(self.batcher.newest_ms());
+        if self.queue.history().is_watched() {
+            self.queue.history().note(samples, &[]);
+        }
         self.holds_own = true;
         for sample in samples {
             let mut pushed = self.batcher.push(sample, view);

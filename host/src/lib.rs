@@ -30,6 +30,7 @@ pub mod send;
 pub mod spool;
 
 // What all of them may use.
+pub mod history;
 pub mod labels;
 pub mod ledger;
 pub mod metrics;

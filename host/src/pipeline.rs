@@ -20,7 +20,7 @@ use monitor_plugin_api::now_ms;
 use tokio::sync::watch;
 
 use crate::access::{self, Access};
-use crate::admin::{Admin, ready};
+use crate::admin::{Admin, Known};
 use crate::batch::Limits;
 use crate::batching::{Batching, OWN_SERIES, Own, Settings};
 use crate::config::Config;
@@ -107,9 +107,8 @@ impl Pipeline {
         // The admin page, which shows that the run is alive while its plugin is still being made.
         let began_ms = now_ms();
         let connections = Arc::new(Connections::default());
-        let max_age = config.ready_max_age.unwrap_or_else(|| ready::default_max_age(config.push_interval));
-        let shows_metrics = config.self_metrics.are_shown();
-        let admin = config.admin_addr.and_then(|at| Admin::start(at, max_age, shows_metrics, Arc::clone(&connections)));
+        let known = Known::of(config, began_ms);
+        let admin = config.admin_addr.and_then(|at| Admin::start(at, known, Arc::clone(&connections)));
 
         let ledger = Arc::new(Ledger::default());
         // The host's own series take no plugin's place.

@@ -298,7 +298,7 @@ mod secrets {
 
         let flags = clap::Command::new("x").args(flags(TABLE)).get_matches_from(["x"]);
         let hidden = |name: &str| (name == "HIDDEN").then(|| "9pw".into());
-        let mut reader = Reader { heeded: TABLE, flags: &flags, env: &hidden, mistakes: Vec::new() };
+        let mut reader = Reader { heeded: TABLE, flags: &flags, env: &hidden, mistakes: Vec::new(), shown: Vec::new() };
         assert!(Config::read(&mut reader).is_none());
         assert_eq!(reader.mistakes.len(), 1);
         assert!(reader.mistakes[0].starts_with("HIDDEN=\"***\": "), "{:?}", reader.mistakes);
@@ -306,6 +306,7 @@ mod secrets {
         reader.env = &|name| (name == "HIDDEN").then(|| "good".into());
         let config = Config::read(&mut reader).unwrap();
         assert_eq!((config.hidden.as_str(), config.open), ("good", Duration::from_secs(1)));
+        assert!(config.shown.iter().any(|shown| shown.name == "HIDDEN" && shown.is_hidden && shown.value.is_none()));
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn facts() -> Facts {
         about: About { name: "monitor-\"x\\\n".into(), version: "1.2.3".into(), api: "1.0.0".into(), isolation: "off" },
         ledger: Ledger::default().snapshot(),
         plugin: Default::default(),
+        plugin_since_ms: None,
         processed: Depth { items: 3, capacity: 1000 },
         series: 5,
         max_series: 100,

@@ -350,7 +350,7 @@ impl Sender {
         self.ledger.deliver_exemplars(exemplars);
         self.ledger.discard_exemplars(Reason::Refused, batch.exemplars - exemplars);
         self.kept.settled();
-        self.pushes.ended(Ending::Refused);
+        self.pushes.failed(Ending::Refused, Instant::now(), why);
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
@@ -369,7 +369,7 @@ impl Sender {
     fn failed(&mut self, mut batch: Batch, asked: Option<Duration>, why: &str) -> Duration {
         batch.attempts = batch.attempts.saturating_add(1);
         self.catch_up.begin();
-        self.pushes.ended(Ending::Failed);
+        self.pushes.failed(Ending::Failed, Instant::now(), why);
         let gap = self.backoff.failed(asked, fastrand::f64());
         let overflow = self.kept.put_back(batch);
         if let Some(suppressed) = self.failure_limit.allow(Instant::now()) {

@@ -7,6 +7,7 @@ mod abuse;
 mod browser;
 mod health;
 mod moves;
+mod page;
 mod prometheus;
 mod pushed;
 mod ready;
