@@ -150,7 +150,8 @@ impl Track {
             return;
         }
         self.newest_ms = at_ms;
-        let (last, number_of) = (if sample::is_marker(value) { value } else { sample::canonical(value) }, number(at_ms));
+        let (last, number_of) =
+            (if sample::is_marker(value) { value } else { sample::canonical(value) }, number(at_ms));
         match self.points.back_mut() {
             Some(point) if number(point.at_ms) == number_of => {
                 // Of a NaN and a number, the number.

@@ -144,7 +144,14 @@ impl ProcessedQueue {
     /// A queue for `capacity` items (at least one).
     pub fn new(capacity: usize, ledger: Arc<Ledger>) -> Self {
         let (room, reader) = (Condvar::new(), Condvar::new());
-        ProcessedQueue { state: Mutex::default(), room, reader, capacity: capacity.max(1), ledger, history: History::default() }
+        ProcessedQueue {
+            state: Mutex::default(),
+            room,
+            reader,
+            capacity: capacity.max(1),
+            ledger,
+            history: History::default(),
+        }
     }
 
     /// Takes one item: all of these samples, with `rejected` samples that came with it and can't be used.

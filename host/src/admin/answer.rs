@@ -165,10 +165,12 @@ mod tests {
         let is_here = |host: &'static str| {
             is_this_machine(&HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]))
         };
-        for host in ["127.0.0.1:9464", "127.0.0.1", "[::1]:9464", "[::1]", "localhost", "LocalHost:9464", "10.0.0.1:1"] {
+        for host in ["127.0.0.1:9464", "127.0.0.1", "[::1]:9464", "[::1]", "localhost", "LocalHost:9464", "10.0.0.1:1"]
+        {
             assert!(is_here(host), "{host}");
         }
-        let others = ["evil.example:9464", "localhost.evil.example", "127.0.0.1.evil.example", "", ":9464", "x@127.0.0.1"];
+        let others =
+            ["evil.example:9464", "localhost.evil.example", "127.0.0.1.evil.example", "", ":9464", "x@127.0.0.1"];
         for host in others {
             assert!(!is_here(host), "{host}");
         }

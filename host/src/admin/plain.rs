@@ -68,7 +68,9 @@ fn well(facts: &Facts, known: &Known, failure: Option<&Failure>) -> Told {
             };
             (format!("The last push did not arrive: {why}. {waits}"), advice(why))
         }
-        None if known.is_dry_run => ("Samples are printed: this is a dry run, nothing is pushed.".to_owned(), Vec::new()),
+        None if known.is_dry_run => {
+            ("Samples are printed: this is a dry run, nothing is pushed.".to_owned(), Vec::new())
+        }
         None => ("Samples arrive at the receiver.".to_owned(), Vec::new()),
     }
 }
@@ -152,7 +154,8 @@ fn details(facts: &Facts) -> String {
         Some(age) => parts.push(format!("Last delivery {} ago", rough(age))),
         None => parts.push("No delivery so far".to_owned()),
     }
-    let samples = |place| facts.ledger.places.iter().find(|(same, _)| *same == place).map_or(0, |(_, samples)| *samples);
+    let samples =
+        |place| facts.ledger.places.iter().find(|(same, _)| *same == place).map_or(0, |(_, samples)| *samples);
     let waiting = samples(Place::Kept) + samples(Place::InFlight);
     if let Some(age) = facts.oldest_pending_age().filter(|_| waiting > 0) {
         parts.push(format!("{waiting} samples wait, the oldest is {} old", rough(age)));
@@ -206,7 +209,11 @@ mod tests {
         assert_eq!(told(|_| {}), (true, false, "Samples arrive at the receiver.".to_owned()));
         assert_eq!(
             told(|f| failed(f, "HTTP 503 Service Unavailable: busy")),
-            (true, true, "The last push did not arrive: HTTP 503 Service Unavailable: busy. Samples wait in the spool.".into())
+            (
+                true,
+                true,
+                "The last push did not arrive: HTTP 503 Service Unavailable: busy. Samples wait in the spool.".into()
+            )
         );
         let wait = |sentence: &str| (true, true, format!("The last push did not arrive: refused. {sentence}"));
         let in_memory = |f: &mut Facts| (failed(f, "refused"), f.kept.spool = None).0;

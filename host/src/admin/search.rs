@@ -137,7 +137,13 @@ struct Buffers {
 
 impl Buffers {
     /// Looks through the next places: up to which one, and of how many. None while the table is in use.
-    fn look_from(&mut self, place: usize, table: &SeriesTable, wanted: &Wanted, found: &mut Found) -> Option<(usize, usize)> {
+    fn look_from(
+        &mut self,
+        place: usize,
+        table: &SeriesTable,
+        wanted: &Wanted,
+        found: &mut Found,
+    ) -> Option<(usize, usize)> {
         let view = table.try_view()?;
         let end = (place + CHUNK).min(view.places());
         (place..end).for_each(|place| self.look(place, &view, wanted, found));

@@ -123,10 +123,10 @@ mod tests {
     fn ids_are_read_or_refused() {
         let id = SeriesId { index: 7, generation: 3 };
         let number = id.to_number();
-        assert_eq!(ids(&format!("id={number}:1760000000000&x=y&id=5")), Some(vec![
-            (id, 1_760_000_000_000),
-            (SeriesId { index: 5, generation: 0 }, 0)
-        ]));
+        assert_eq!(
+            ids(&format!("id={number}:1760000000000&x=y&id=5")),
+            Some(vec![(id, 1_760_000_000_000), (SeriesId { index: 5, generation: 0 }, 0)])
+        );
         assert_eq!(ids(""), Some(vec![]));
         for other in ["id=", "id=-1", "id=1:", "id=1:x", "id=99999999999999999999"] {
             assert_eq!(ids(other), None, "{other}");

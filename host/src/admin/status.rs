@@ -238,7 +238,8 @@ mod tests {
         let mut facts = facts();
         facts.plugin.1.raw.sent = 9;
         facts.plugin.1.raw.received = 7;
-        let numbers = |place| [Place::Queued, Place::Batched, Place::Kept, Place::InFlight].iter().position(|p| *p == place);
+        let numbers =
+            |place| [Place::Queued, Place::Batched, Place::Kept, Place::InFlight].iter().position(|p| *p == place);
         facts.ledger.places.iter_mut().for_each(|(place, samples)| *samples = 11 + numbers(*place).unwrap() as u64);
         facts.ledger.dropped[0].1 = 5;
         facts.pushes.endings.iter_mut().for_each(|(ending, count)| *count = 21 + *ending as u64);

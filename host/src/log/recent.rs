@@ -171,7 +171,9 @@ mod tests {
         });
         assert_eq!(all.len(), MAX);
         assert_eq!(all.iter().filter(|trouble| trouble.stage == OF_PLUGIN).count(), MAX_OF_PLUGIN);
-        assert!(all[0].text.starts_with("no sensor 999") && all.iter().all(|trouble| trouble.text.len() < MAX_TEXT + 4));
+        assert!(
+            all[0].text.starts_with("no sensor 999") && all.iter().all(|trouble| trouble.text.len() < MAX_TEXT + 4)
+        );
         assert_eq!(all[MAX_OF_PLUGIN].text, format!("words {}", MAX - 1));
     }
 

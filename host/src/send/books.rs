@@ -93,7 +93,8 @@ impl Pushes {
     /// Why the request failed, or was refused, that was told last.
     pub(super) fn failed(&self, ending: Ending, at: Instant, why: &str) {
         self.ended(ending);
-        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure { at, ending, why: why.into() });
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Failure { at, ending, why: why.into() });
     }
 
     /// A batch was delivered, over the network or, in a dry run, to whoever reads.

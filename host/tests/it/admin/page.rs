@@ -70,7 +70,9 @@ fn the_page_may_load_itself_and_nothing_else() {
         let answer = page.get(path);
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
         let policy = answer.header("content-security-policy").expect("a policy");
-        for directive in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "base-uri 'none'"] {
+        for directive in
+            ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "base-uri 'none'"]
+        {
             assert!(policy.split("; ").any(|one| one == directive), "{policy}");
         }
         assert!(policy.contains("frame-ancestors 'none'") && policy.contains("form-action 'none'"), "{policy}");
@@ -110,7 +112,8 @@ fn neither_names_of_others_nor_sites_of_others_get_data() {
     let data = ["/status.json", "/series.json", "/history.json?id=0"];
     page.until("/series.json", |answer| answer.status == 200);
     for path in ["/", "/script.js"].iter().chain(&data) {
-        for (name, status) in [("evil.example:9464", 421), ("localhost:1", 200), (page.address(), 200), ("[::1]", 200)] {
+        for (name, status) in [("evil.example:9464", 421), ("localhost:1", 200), (page.address(), 200), ("[::1]", 200)]
+        {
             assert_eq!(raw(page.address(), path, &host_of(name)), status, "{path} as {name}");
         }
     }
@@ -142,7 +145,10 @@ fn the_status_says_what_runs_and_where_every_sample_is() {
     let status = page.until_sentence("Samples arrive at the receiver.");
     assert_eq!(status.pointer("/delivery/delivers"), Some(&json!(true)));
     assert_eq!((text(&status, "/plugin/name"), text(&status, "/plugin/state")), ("monitor-fault", "running"));
-    assert_eq!((text(&status, "/host/version"), text(&status, "/host/instance")), (env!("CARGO_PKG_VERSION"), "rack 7"));
+    assert_eq!(
+        (text(&status, "/host/version"), text(&status, "/host/instance")),
+        (env!("CARGO_PKG_VERSION"), "rack 7")
+    );
     assert_eq!(status.pointer("/plugin/is_isolated"), Some(&json!(false)));
     let now_ms = count(&status, "/now_ms");
     assert!((count(&status, "/host/began_ms")..=now_ms).contains(&count(&status, "/plugin/since_ms")), "{status}");
@@ -157,7 +163,10 @@ fn the_status_says_what_runs_and_where_every_sample_is() {
     let settings = status["settings"].as_array().expect("settings");
     let setting = |name: &str| settings.iter().find(|one| one["name"] == name).expect("a setting");
     assert_eq!(setting("PROC_QUEUE_SIZE")["value"], "72 items");
-    assert_eq!((&setting("PROC_QUEUE_SIZE")["from"], &setting("MAX_SERIES")["from"]), (&json!("environment"), &json!("default")));
+    assert_eq!(
+        (&setting("PROC_QUEUE_SIZE")["from"], &setting("MAX_SERIES")["from"]),
+        (&json!("environment"), &json!("default"))
+    );
     assert_eq!(setting("SPOOL_DIR")["value"], Value::Null);
     let delivered = count(&page.json("/status.json"), "/path/receiver/samples");
     let ledger = stop(&running);
@@ -174,7 +183,8 @@ fn an_outage_is_told_in_the_receivers_own_words() {
     let words = "HTTP 503 Service Unavailable: no room for <img src=x onerror=alert(1)> now";
     page.until_status(|status| {
         status["delivery"]["is_troubled"] == true
-            && text(status, "/delivery/sentence") == format!("The last push did not arrive: {words}. Samples wait in memory.")
+            && text(status, "/delivery/sentence")
+                == format!("The last push did not arrive: {words}. Samples wait in memory.")
     });
     let told = page.until_sentence(&format!("Samples do not arrive: {words}."));
     assert_eq!(told["delivery"]["delivers"], false);
@@ -241,7 +251,12 @@ fn of_ten_thousand_series_those_in_view_are_kept_and_no_others() {
     let deadline = Instant::now() + LONG;
     let seen = loop {
         let seen = page.json(&in_view);
-        let fewest = seen["series"].as_array().expect("series").iter().filter_map(|one| Some(one["points"].as_array()?.len())).min();
+        let fewest = seen["series"]
+            .as_array()
+            .expect("series")
+            .iter()
+            .filter_map(|one| Some(one["points"].as_array()?.len()))
+            .min();
         if fewest >= Some(3) {
             break seen;
         }
@@ -250,7 +265,10 @@ fn of_ten_thousand_series_those_in_view_are_kept_and_no_others() {
     };
     assert!(seen["series"].as_array().expect("series").iter().all(|one| one["state"] == "kept"), "{seen}");
     let [point, next] = [&seen["series"][0]["points"][0], &seen["series"][0]["points"][1]];
-    assert!(point[0].as_i64() < next[0].as_i64() && point[1].as_f64() < next[1].as_f64(), "numbers rise: {point} {next}");
+    assert!(
+        point[0].as_i64() < next[0].as_i64() && point[1].as_f64() < next[1].as_f64(),
+        "numbers rise: {point} {next}"
+    );
     let one_more = page.json(&format!("/history.json?id={}", chosen[64]));
     assert_eq!(text(&one_more, "/series/0/state"), "refused", "{one_more}");
     let news = page.json(&format!("/history.json?id={}:{}", chosen[0], next[0]));
@@ -266,7 +284,8 @@ fn of_ten_thousand_series_those_in_view_are_kept_and_no_others() {
 #[test]
 fn labels_of_any_kind_are_text() {
     let hostile = r#"</script><img src=x onerror=alert(1)>"#;
-    let item = json!({"metric": "m", "labels": {"a": format!("{hostile}\n\u{202e}\u{0}\"")}, "value": 1, "timestamp_ms": 0});
+    let item =
+        json!({"metric": "m", "labels": {"a": format!("{hostile}\n\u{202e}\u{0}\"")}, "value": 1, "timestamp_ms": 0});
     let item = item.to_string().replace(r#""timestamp_ms":0"#, r#""timestamp_ms":NOW_MS"#);
     let running = shown(host(NOWHERE)).env("FAULT_FORM", "json").env("FAULT_JSON", item).spawn();
     let page = Page::of(&running);

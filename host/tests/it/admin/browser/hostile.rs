@@ -37,7 +37,7 @@ fn what_others_say_is_text() {
     let setting =
         |name: &str| view.see::<Option<String>>(&format!("one('#settings tr[data-name=\"{name}\"]')?.dataset.value"));
     assert_eq!(setting("INSTANCE").as_deref(), Some(MARKUP));
-    assert_eq!(setting("SCRAPE_INTERVAL_S").as_deref(), Some("0.02"));
+    assert_eq!(setting("SCRAPE_INTERVAL_S").as_deref(), Some("0.02 s"));
     let hidden = setting("REMOTE_WRITE_PASSWORD").expect("a secret is named");
     assert!(!hidden.is_empty() && !hidden.contains("secret-of"), "{hidden}");
 
@@ -60,6 +60,6 @@ fn its_policy_stops_what_should_never_happen() {
     view.until::<bool>("delivers() === 'yes'");
     view.assert_clean();
     let violated: Vec<String> = view.browser.eval_later(include_str!("violate.js"), &[json!(sink.url())]);
-    assert_eq!(violated, ["connect-src", "img-src", "script-src-attr", "script-src-elem"]);
+    assert_eq!(violated, ["connect-src", "img-src", "require-trusted-types-for"]);
     assert_eq!(view.see::<Value>("window.taken ?? null"), Value::Null);
 }

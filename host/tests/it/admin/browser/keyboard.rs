@@ -72,9 +72,10 @@ fn all_of_it_works_by_the_keyboard() {
     ));
     view.see::<Value>("getSelection().removeAllRanges(), document.body.focus(), scrollTo(0, 0)");
     let mut stops = Vec::new();
-    while stops.len() < MOST_STOPS {
+    for _ in 0..MOST_STOPS {
         view.browser.press(TAB);
-        let Some(stop) = view.run::<Option<Value>>(include_str!("stop.js")) else { break };
+        // Behind the last one lies the browser's own window, and then the first.
+        let Some(stop) = view.run::<Option<Value>>(include_str!("stop.js")) else { continue };
         if stops.iter().any(|known: &Value| known["index"] == stop["index"]) {
             break;
         }
@@ -149,8 +150,12 @@ fn a_screen_reader_gets_all_of_it() {
 
     let nodes = tree(&view);
     let of_role = |role: &str| nodes.iter().filter(|node| node.role == role).collect::<Vec<_>>();
-    let is_control =
-        |node: &&Node| CONTROLS.contains(&node.role.as_str()) || node.properties.get("focusable") == Some(&json!(true));
+    // What is the page's own, and where its skip link leads to.
+    let is_ground = |node: &Node| ["RootWebArea", "main"].contains(&&*node.role);
+    let is_control = |node: &&Node| {
+        let is_focusable = node.properties.get("focusable") == Some(&json!(true));
+        CONTROLS.contains(&node.role.as_str()) || is_focusable && !is_ground(node)
+    };
     let controls: Vec<_> = nodes.iter().filter(is_control).collect();
     assert!(controls.len() > 2, "{nodes:?}");
     for control in controls {
