@@ -174,6 +174,8 @@ fn number(at_ms: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -243,22 +245,22 @@ mod tests {
         fn points_are_few_and_hold_every_peak(steps in proptest::collection::vec((-300i64..2000, -1e9..1e9), 1..3000)) {
             let (history, now) = (History::default(), Instant::now());
             history.look(series(1), 0, now);
-            let (mut at_ms, mut newest, mut taken) = (0, i64::MIN, Vec::new());
+            let (mut at_ms, mut newest, mut taken) = (NOW_MS, i64::MIN, BTreeMap::<i64, Vec<f64>>::new());
             for (step, value) in steps {
                 at_ms += step;
-                history.note(&[sample(1, value, at_ms)], &[]);
+                history.note(&[Sample::from_parts(series(1).to_number(), value, at_ms)], &[]);
                 if at_ms > newest {
                     newest = at_ms;
-                    taken.push((at_ms + NOW_MS, value));
+                    taken.entry(number(at_ms)).or_default().push(value);
                 }
             }
             let points = history.look(series(1), 0, now).unwrap().points;
-            prop_assert!(points.len() <= MAX_POINTS && points.is_sorted_by(|a, b| number(a.at_ms) < number(b.at_ms)));
-            for point in points {
-                let own = || taken.iter().filter(|(at_ms, _)| number(*at_ms) == number(point.at_ms)).map(|(_, value)| *value);
-                prop_assert_eq!(own().last(), Some(point.last));
-                prop_assert_eq!(own().fold(f64::INFINITY, f64::min), point.min);
-                prop_assert_eq!(own().fold(f64::NEG_INFINITY, f64::max), point.max);
+            let last_ones = taken.iter().rev().take(MAX_POINTS).rev();
+            prop_assert!(points.iter().map(|point| number(point.at_ms)).eq(last_ones.clone().map(|(number, _)| *number)));
+            for (point, (_, values)) in points.iter().zip(last_ones) {
+                prop_assert_eq!(Some(&point.last), values.last());
+                prop_assert_eq!(point.min, values.iter().copied().fold(f64::INFINITY, f64::min));
+                prop_assert_eq!(point.max, values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
             }
         }
     }

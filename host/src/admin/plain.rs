@@ -56,11 +56,12 @@ impl Plain {
 type Told = (String, Vec<&'static str>);
 
 fn well(facts: &Facts, known: &Known, failure: Option<&Failure>) -> Told {
+    let failure = failure.map(|failure| (failure.ending, to_the_point(&failure.why)));
     match failure {
-        Some(Failure { ending: Ending::Refused, why, .. }) => {
+        Some((Ending::Refused, why)) => {
             (format!("The receiver refused the last push, its samples are lost: {why}."), advice(why))
         }
-        Some(Failure { why, .. }) => {
+        Some((_, why)) => {
             let waits = match facts.kept {
                 Look { spool: Some(_), .. } => "Samples wait in the spool.",
                 Look { bounds, .. } if bounds.max_batches > 0 && bounds.max_bytes > 0 => "Samples wait in memory.",
@@ -98,7 +99,8 @@ fn amiss(facts: &Facts, known: &Known, failure: Option<&Failure>) -> Told {
         }
     }
     if let Some(failure) = failure {
-        return (format!("Samples do not arrive: {}.", failure.why), advice(&failure.why));
+        let why = to_the_point(&failure.why);
+        return (format!("Samples do not arrive: {why}."), advice(why));
     }
     let nothing_came = facts.ledger.collected() == 0;
     let waits_for = match facts.delivery_age() {
@@ -126,6 +128,12 @@ fn amiss(facts: &Facts, known: &Known, failure: Option<&Failure>) -> Told {
 fn current_failure(facts: &Facts) -> Option<&Failure> {
     let failure = facts.pushes.last_failure.as_ref()?;
     facts.pushes.last_delivery.is_none_or(|delivery| failure.at > delivery.at).then_some(failure)
+}
+
+/// Without what the library for requests says of itself before it comes to the point.
+fn to_the_point(why: &str) -> &str {
+    let why = why.strip_prefix("error sending request: ").unwrap_or(why);
+    why.strip_prefix("client error (Connect): ").unwrap_or(why)
 }
 
 /// By the beginning of what the sender said.
@@ -158,9 +166,23 @@ fn details(facts: &Facts) -> String {
         |place| facts.ledger.places.iter().find(|(same, _)| *same == place).map_or(0, |(_, samples)| *samples);
     let waiting = samples(Place::Kept) + samples(Place::InFlight);
     if let Some(age) = facts.oldest_pending_age().filter(|_| waiting > 0) {
+        let waiting = grouped(waiting);
         parts.push(format!("{waiting} samples wait, the oldest is {} old", rough(age)));
     }
     parts.join("; ") + "."
+}
+
+/// `12,345`.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn rough(age: Duration) -> String {
@@ -228,10 +250,10 @@ mod tests {
         let sentence = "The receiver refused the last push, its samples are lost: HTTP 400 Bad Request: no.";
         assert_eq!(told(refused), (true, true, sentence.to_owned()));
         let outage = |f: &mut Facts| {
-            failed(f, "connection refused");
+            failed(f, "error sending request: client error (Connect): tcp connect error: Connection refused");
             f.now += Duration::from_secs(61);
         };
-        assert_eq!(told(outage), no("Samples do not arrive: connection refused."));
+        assert_eq!(told(outage), no("Samples do not arrive: tcp connect error: Connection refused."));
         assert_eq!(told(|f| f.is_ending = true), no("The run is ending: what still waits is being delivered."));
         assert_eq!(told(|f| f.plugin.0 = State::Down), no("The plugin does not run: no samples come."));
         assert_eq!(told(|f| f.plugin.0 = State::Stalled), no("The plugin hangs: no samples come."));
@@ -249,7 +271,7 @@ mod tests {
         failed(&mut facts, "HTTP 503");
         facts.pushes.last_delivery = Some(Delivery { at: facts.now, wall_ms: facts.now_ms });
         assert_eq!(Plain::of(&facts, &known()).sentence, "Samples arrive at the receiver.");
-        assert_eq!(Plain::of(&facts, &Known { is_dry_run: true, ..known() }).sentence.contains("dry run"), true);
+        assert!(Plain::of(&facts, &Known { is_dry_run: true, ..known() }).sentence.contains("dry run"));
     }
 
     #[test]
@@ -260,6 +282,7 @@ mod tests {
         let after = Plain::of(&facts, &known());
         assert_eq!(before.sentence, after.sentence);
         assert_eq!((&*before.details, &*after.details), ("Last delivery 0 s ago.", "Last delivery 5 s ago."));
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([119, 120, 7199, 7200].map(|s| rough(Duration::from_secs(s))), ["119 s", "2 min", "119 min", "2 h"]);
     }
 

@@ -1,7 +1,7 @@
 //! `/series.json`: which series there are.
 //!
 //! Enters: words, and the table of series. Leaves: at most [`MAX_FOUND`] series whose labels hold every word, in whatever case,
-//! and how many there are in all.
+//! the host's own metrics behind the others; and how many there are in all.
 //!
 //! Never: holds the table for longer than a few hundred series take, or waits for who changes it; looks for longer than
 //! [`PATIENCE`], or for more than a third of the time; takes memory for a series that is not in the answer.
@@ -100,54 +100,55 @@ impl Search {
 
 async fn find(wanted: &Wanted, table: &SeriesTable, until: Instant) -> Found {
     let mut found = Found { series: Vec::new(), matching: 0, known: table.len() as u64, is_complete: true };
-    let (mut place, mut buffers) = (0, Buffers::default());
-    loop {
-        let looked = buffers.look_from(place, table, wanted, &mut found);
-        let Some((next, places)) = looked else {
-            if Instant::now() >= until {
-                found.is_complete = false;
-                return found;
-            }
-            sleep(PAUSE).await;
-            continue;
-        };
-        place = next;
-        if place >= places {
-            return found;
-        }
-        // Without a word every one matches: no need to look at all of them.
-        if wanted.words.is_empty() && found.series.len() == wanted.limit {
-            found.matching = found.known;
-            return found;
-        }
-        if Instant::now() >= until {
-            found.is_complete = false;
-            return found;
-        }
-        tokio::task::yield_now().await;
-    }
+    let mut looking = Looking::default();
+    found.is_complete = looking.look_through(wanted, table, until, &mut found).await;
+    found.series.append(&mut looking.own);
+    found.series.truncate(wanted.limit);
+    found
 }
 
-/// Kept from one series to the next.
+/// On the way through the table.
 #[derive(Debug, Default)]
-struct Buffers {
+struct Looking {
+    /// The next place.
+    place: usize,
+    /// The host's own metrics that were found.
+    own: Vec<Entry>,
+    // Buffers.
     text: String,
     folded: String,
 }
 
-impl Buffers {
-    /// Looks through the next places: up to which one, and of how many. None while the table is in use.
-    fn look_from(
-        &mut self,
-        place: usize,
-        table: &SeriesTable,
-        wanted: &Wanted,
-        found: &mut Found,
-    ) -> Option<(usize, usize)> {
+impl Looking {
+    /// Returns whether there was time for all.
+    async fn look_through(&mut self, wanted: &Wanted, table: &SeriesTable, until: Instant, found: &mut Found) -> bool {
+        loop {
+            let places = self.look_at_some(table, wanted, found);
+            if places.is_some_and(|places| self.place >= places) {
+                return true;
+            }
+            // Without a word every one matches: no need to look at all of them.
+            if wanted.words.is_empty() && found.series.len() == wanted.limit {
+                found.matching = found.known;
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            match places {
+                Some(_) => tokio::task::yield_now().await,
+                None => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Looks at the next places, of as many as this returns. None while the table is in use.
+    fn look_at_some(&mut self, table: &SeriesTable, wanted: &Wanted, found: &mut Found) -> Option<usize> {
         let view = table.try_view()?;
-        let end = (place + CHUNK).min(view.places());
-        (place..end).for_each(|place| self.look(place, &view, wanted, found));
-        Some((end, view.places()))
+        let end = (self.place + CHUNK).min(view.places());
+        (self.place..end).for_each(|place| self.look(place, &view, wanted, found));
+        self.place = end;
+        Some(view.places())
     }
 
     fn look(&mut self, place: usize, view: &View<'_>, wanted: &Wanted, found: &mut Found) {
@@ -160,9 +161,11 @@ impl Buffers {
             return;
         }
         found.matching += 1;
-        if found.series.len() < wanted.limit {
+        let is_own = self.text.starts_with("monitor_client_");
+        let entries = if is_own { &mut self.own } else { &mut found.series };
+        if entries.len() < wanted.limit {
             let kind = view.get(id).and_then(|known| known.metadata).map_or(0, |metadata| metadata.kind);
-            found.series.push(Entry { id: id.to_number().to_string(), text: self.text.clone(), kind });
+            entries.push(Entry { id: id.to_number().to_string(), text: self.text.clone(), kind });
         }
     }
 }
@@ -238,8 +241,8 @@ pub(super) mod tests {
         assert_eq!((some.series.len(), some.matching), (3, 11), "N99, N990 to N999");
         assert_eq!(some.series[0].text, r#"power_watts{Node="N99",zone="a b"}"#);
         assert_eq!(some.series[0].kind, 1);
-        assert_eq!(found("q=%22a+b%22&limit=100000", &table).series.len(), 0, "words are looked for one by one");
-        assert_eq!(found("q=zone%3D%22a&limit=100000", &table).series.len(), MAX_FOUND);
+        assert_eq!(found("q=%22b", &table).series.len(), 0);
+        assert_eq!(found("q=zone%3D%22a+b%22%7d&limit=100000", &table).series.len(), MAX_FOUND);
         assert_eq!(found("q=nothing", &table).matching, 0);
         let id: u64 = some.series[0].id.parse().unwrap();
         assert!(table.view().labels(SeriesId::from_number(id)).is_some());
@@ -247,6 +250,18 @@ pub(super) mod tests {
         table.view().expect_nothing(SeriesId::from_number(id));
         assert!(table.remove(SeriesId::from_number(id)));
         assert_eq!(found("q=n99", &table).matching, 10, "a place without a tenant is no series");
+    }
+
+    #[test]
+    fn the_hosts_own_metrics_come_last() {
+        let table = SeriesTable::new(1000);
+        register(&table, "monitor_client_up", &[]);
+        register(&table, "up", &[]);
+        let texts = |query| found(query, &table).series.into_iter().map(|one| one.text).collect::<Vec<_>>();
+        assert_eq!(
+            (texts(""), texts("q=up&limit=1")),
+            (vec!["up".into(), "monitor_client_up".into()], vec!["up".into()])
+        );
     }
 
     #[test]

@@ -187,7 +187,7 @@ function layPath() {
   path.stages.clear();
   const wide = width >= 860;
   const gap = wide ? Math.max(16, width * 0.018) : 18;
-  const box = wide ? { width: (width - gap * (STAGES.length - 1)) / STAGES.length, height: 96 } : { width, height: 54 };
+  const box = wide ? { width: (width - gap * (STAGES.length - 1)) / STAGES.length, height: 96 } : { width, height: width < 560 ? 74 : 58 };
   const place = (i) => (wide ? [i * (box.width + gap), 0] : [0, i * (box.height + gap)]);
   const wires = draw("g", { "aria-hidden": "true" });
   const groups = STAGES.map((stage, i) => {
@@ -199,10 +199,11 @@ function layPath() {
     }
     return stageGroup(stage, x, y, box, wide);
   });
-  const below = wide ? { ...box, width, height: 42 } : box;
+  const below = wide ? { width, height: 42, isStrip: true } : box;
   const [x, y] = wide ? [0, box.height + 26] : place(STAGES.length);
   const from = wide ? box.height : y - gap;
-  for (const at of wide ? [0.5, 2, 3, 4, 5, 6].map((i) => place(Math.floor(i))[0] + box.width / 2).slice(1) : [24]) {
+  // Every stage from process_data on may drop.
+  for (const at of wide ? [2, 3, 4, 5, 6].map((i) => place(i)[0] + box.width / 2) : [24]) {
     wires.append(draw("path", { class: "wire off", d: `M${at} ${from + 1}V${y - 1}` }));
   }
   groups.push(stageGroup(DROPPED, x, y, below, false));
@@ -215,18 +216,22 @@ function stageGroup(stage, x, y, box, wide) {
   const group = draw("g", { "data-stage": stage.name, role: "img", transform: `translate(${x + 1} ${y + 1})`,
     class: stage.isQueue ? "queue" : "" });
   const [width, height] = [box.width - 2, box.height];
-  const count = draw("text", wide ? { x: 10, y: 44, "data-count": 0 } : { x: width - 12, y: height / 2 + 7, "text-anchor": "end",
-    "data-count": 0 }, "0");
-  const under = wide ? [draw("text", { class: "under", x: 10, y: 63 }), draw("text", { class: "under", x: 10, y: 79 })]
-    : [draw("text", { class: "under", x: 12, y: height / 2 + 15 })];
-  group.append(draw("rect", { class: "box", width, height, rx: 8 }),
-    draw("text", { class: "name", x: wide ? 10 : 12, y: wide ? 21 : height / 2 - 3 }, stage.title), count, ...under);
+  const left = wide ? 10 : 12;
+  const text = (attributes, content = "") => draw("text", { x: left, ...attributes }, content);
+  // Side by side the count stands below the name, else at the end of the line.
+  const top = wide ? 21 : height < 58 ? 17 : 23;
+  const lines = wide ? [63, 79] : height < 70 ? [top + 17] : [top + 17, top + 33];
+  const end = box.isStrip ? { x: 150 } : { x: width - 12, "text-anchor": "end" };
+  const count = text({ ...(wide ? { y: 44 } : { ...end, y: height / 2 + 6 }), "data-count": 0 }, "0");
+  const under = lines.map((line) => text({ class: "under", y: line }));
+  group.append(draw("rect", { class: "box", width, height, rx: 8 }), text({ class: "name", y: top }, stage.title), count, ...under);
   let bar = null;
   if (stage.isQueue) {
-    bar = draw("rect", { class: "fill", x: 10, y: height - 8, width: 0, height: 3, rx: 1.5 });
-    group.append(draw("rect", { class: "track", x: 10, y: height - 8, width: width - 20, height: 3, rx: 1.5 }), bar);
+    const at = { x: left, y: height - 8, height: 3, rx: 1.5 };
+    bar = draw("rect", { class: "fill", width: 0, ...at });
+    group.append(draw("rect", { class: "track", width: width - 2 * left, ...at }), bar);
   }
-  path.stages.set(stage.name, { group, count, under, bar, room: width - 20 });
+  path.stages.set(stage.name, { group, count, under, bar, room: width - 2 * left });
   return group;
 }
 
@@ -263,35 +268,45 @@ function showPath(status) {
 
 // Series: a list to choose from, and those that are in view.
 
-const list = { asked: 0, found: [], wanted: "", again: 0, chosen: false };
+const list = { asked: 0, isAsking: false, found: [], wanted: null, again: 0, chosen: false };
 /** By id: text, kind, points, and the parts of its figure. */
 const view = new Map();
 let largest = null;
 let limits = { point_ms: 500, max_points: 600, max_series: 64 };
 
+/** Beside the turn, which waits for nothing here: of a million series a search takes a while. */
 async function search() {
   const wanted = $("search").value.trim();
-  list.wanted = wanted;
-  list.asked = performance.now();
-  const answer = await ask(`series.json?limit=100&q=${encodeURIComponent(wanted)}`);
-  if (wanted !== list.wanted) return;
+  if (list.isAsking || (wanted === list.wanted && performance.now() - list.asked < SEARCH_EVERY_MS)) return;
+  Object.assign(list, { isAsking: true, wanted, asked: performance.now() });
+  try {
+    showFound(wanted, await ask(`series.json?limit=100&q=${encodeURIComponent(wanted)}`));
+  } catch (error) {
+    console.debug(error);
+    put($("series-total"), "The list does not come just now; it is asked for again.");
+  }
+  list.isAsking = false;
+}
+
+function showFound(wanted, answer) {
   list.found = answer.series;
   const all = `${plural(answer.known, "series", "series")}`;
   const atLeast = answer.is_complete ? "" : "at least ";
   const some = wanted ? `${atLeast}${grouped.format(answer.matching)} of ${all}` : all;
   put($("series-total"), answer.series.length < answer.matching ? `${some}, the first ${answer.series.length} are shown` : some);
-  $("series-total").dataset.known = answer.known;
   if (!list.chosen && !wanted && answer.series.length) {
     list.chosen = true;
     const own = (one) => one.text.startsWith("monitor_client_");
     const first = answer.series.filter((one) => !own(one));
     (first.length ? first : answer.series).slice(0, FIRST_IN_VIEW).forEach(add);
+    largest = [...view.keys()][0];
   }
   showList();
 }
 
 function showList() {
   whenChanged("list", [list.found.map((one) => one.id)], () => {
+    const focused = $("series").contains(document.activeElement) ? document.activeElement.dataset.series : null;
     $("series").replaceChildren(...list.found.map((one) => {
       const button = make("button", { type: "button", "data-series": one.text, "aria-pressed": false }, ...nameParts(one.text));
       button.addEventListener("click", () => {
@@ -300,6 +315,7 @@ function showList() {
       });
       return make("li", {}, button);
     }));
+    if (focused !== null) [...$("series").querySelectorAll("button")].find((one) => one.dataset.series === focused)?.focus();
   });
   [...$("series").children].forEach((item, i) => set(item.firstChild, "aria-pressed", view.has(list.found[i].id)));
 }
@@ -307,8 +323,10 @@ function showList() {
 function nameParts(text) {
   const at = text.indexOf("{");
   const [metric, labels] = at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at)];
-  const inner = make("span", {}, make("span", { class: "metric" }, metric));
-  if (labels) inner.append(make("span", { class: "labels" }, labels));
+  const inner = make("span", { class: "series-name", title: text }, make("span", { class: "metric" }, metric));
+  // Lines break between labels where they can.
+  const parts = labels.split(/(?<=",)/).flatMap((label, i) => (i ? [make("wbr"), label] : [label]));
+  if (labels) inner.append(make("span", { class: "labels" }, ...parts));
   return [inner];
 }
 
@@ -320,7 +338,12 @@ function add(one) {
   }
   const large = make("button", { type: "button", "aria-pressed": false, "aria-label": `Enlarge ${one.text}` }, "Enlarge");
   const close = make("button", { type: "button", "aria-label": `Take out ${one.text}` }, "Take out");
-  large.addEventListener("click", () => { largest = largest === one.id ? null : one.id; showCharts(); });
+  large.addEventListener("click", () => {
+    largest = largest === one.id ? null : one.id;
+    if (largest) $("charts").prepend(figure);
+    large.focus();
+    showCharts();
+  });
   close.addEventListener("click", () => { remove(one.id); showCharts(); $("search").focus(); });
   const svg = draw("svg", { role: "img" });
   const values = make("dl");
@@ -476,9 +499,9 @@ function axes(frame, { start, end, bottom, top }, x, y) {
   const every = [5000, 10000, 30000, 60000, 120000].find((one) => (end - start) / one <= (frame.right - frame.left) / 70) || 300000;
   for (let t = Math.ceil(start / every) * every; t <= end; t += every) {
     const at = Number(x(t));
-    const anchor = at > frame.right - 24 ? "end" : "middle";
-    parts.push(draw("path", { class: "grid", d: `M${at} ${frame.bottom}v4` }),
-      draw("text", { x: at, y: frame.bottom + 18, "text-anchor": anchor }, clock(t).slice(-8)));
+    parts.push(draw("path", { class: "grid", d: `M${at} ${frame.bottom}v4` }));
+    // Where it would reach beyond the edge, the mark alone.
+    if (at < frame.right - 20) parts.push(draw("text", { x: at, y: frame.bottom + 18, "text-anchor": "middle" }, clock(t).slice(-8)));
   }
   return parts;
 }
@@ -514,7 +537,8 @@ function showSettings(settings) {
     for (const one of settings) {
       const value = one.is_hidden ? "set, not shown" : one.value === null ? "unset" : one.value;
       const row = make("tr", { "data-name": one.name, "data-value": value, class: one.from === "default" ? "" : "is-set" },
-        make("th", { scope: "row" }, one.name), make("td", { "data-value": value }, value), make("td", {}, one.from));
+        make("th", { scope: "row" }, one.name), make("td", { "data-value": value }, value),
+        make("td", {}, one.from === "default" ? "" : one.from));
       if (!groups.has(one.group)) groups.set(one.group, make("tbody"));
       groups.get(one.group).append(row);
     }
@@ -545,7 +569,10 @@ async function turn() {
     const status = await ask("status.json");
     [misses, seenAt] = [0, status.now_ms];
     showStatus(status);
-    if (status.plugin) await showSeries();
+    if (status.plugin) {
+      search();
+      await askHistory();
+    }
   } catch (error) {
     console.debug(error);
     misses += 1;
@@ -578,12 +605,7 @@ function showStatus(status) {
 function forgetRun() {
   totals.length = 0;
   [...view.keys()].forEach(remove);
-  Object.assign(list, { found: [], chosen: false, asked: 0 });
-}
-
-async function showSeries() {
-  if (!list.asked || performance.now() - list.asked > SEARCH_EVERY_MS || $("search").value.trim() !== list.wanted) await search();
-  await askHistory();
+  Object.assign(list, { found: [], chosen: false, wanted: null });
 }
 
 /** At once, when somebody has chosen or typed something. */
@@ -595,7 +617,7 @@ function refresh() {
 
 $("search").addEventListener("input", () => {
   clearTimeout(list.again);
-  list.again = setTimeout(turn, 250);
+  list.again = setTimeout(search, 250);
 });
 $("series").addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

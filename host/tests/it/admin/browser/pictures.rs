@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use signal_hook::consts::SIGKILL;
-use signal_hook::consts::SIGKILL;
 
 use super::View;
 use crate::admin::shown;
