@@ -18,8 +18,8 @@ use crate::sink::Sink;
 /// A picture in the README is loaded by everybody who looks at the repository.
 const LARGEST_PICTURE: usize = 150 * 1024;
 
-/// Points of a chart at which the README's picture is taken; there are ten a second.
-const HISTORY: usize = 450;
+/// Points of a chart at which the README's picture is taken; there are two a second.
+const HISTORY: usize = 150;
 
 /// WCAG 2's least contrast of text is part of the script; here is what it found.
 #[derive(Debug, Deserialize)]
