@@ -7,6 +7,7 @@
 //! Never: waits for the sender at a deadline, or for one that takes nothing.
 
 mod feed;
+pub mod grid;
 mod grouping;
 mod own;
 
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use monitor_plugin_api::Sample;
 
 pub(crate) use self::feed::Feed;
+use self::grid::{next_deadline, passed_over};
 pub use self::grouping::Grouping;
 pub use self::own::{MAX_SERIES as OWN_SERIES, Own};
 use crate::batch::{Batcher, Limits, Pushed};
@@ -292,20 +294,6 @@ impl Feed for Batching {
             self.tell_overflow();
         }
     }
-}
-
-/// The first point of the grid after `now`.
-fn next_deadline(deadline: Instant, interval: Duration, now: Instant) -> Instant {
-    let late = now.saturating_duration_since(deadline);
-    // An interval is at least a millisecond, so the count of those missed fits.
-    let missed = (late.as_nanos() / interval.as_nanos().max(1)) as u32;
-    deadline + interval * (missed + 1)
-}
-
-/// How many points of the grid lie between these two.
-fn passed_over(deadline: Instant, next: Instant, interval: Duration) -> u64 {
-    let points = next.saturating_duration_since(deadline).as_nanos() / interval.as_nanos().max(1);
-    u64::try_from(points).unwrap_or(u64::MAX).saturating_sub(1)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod access;
 pub mod dry;
 pub mod keep;
 pub mod negotiate;
+pub mod pace;
 pub mod retry;
 pub mod send;
 pub mod spool;

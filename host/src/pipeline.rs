@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::access::{self, Access};
 use crate::admin::{Admin, Known, ready};
 use crate::batch::Limits;
-use crate::batching::{Batching, OWN_SERIES, Own, Settings};
+use crate::batching::{Batching, OWN_SERIES, Own, Settings, grid};
 use crate::config::Config;
 use crate::dry::Printer;
 use crate::intake::Intake;
@@ -190,6 +190,8 @@ impl Pipeline {
         let batching = batching.told(cuts, own);
 
         // kept ─▶ receiver, or standard output
+        let interval = if kept.has_disk() { spool_interval } else { push_interval };
+        let first_push = grid::first_push(interval, fastrand::f64());
         let mut stages = Vec::new();
         let mut pulse = |name| {
             let pulse = Arc::<Pulse>::default();
@@ -208,6 +210,8 @@ impl Pipeline {
                     protocol: config.remote_write_protocol,
                     retry_on: config.retry_on_http.clone(),
                     max_age: config.max_sample_age,
+                    interval,
+                    first_push,
                 };
                 let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), pushes, protocol, time_is_up)?;
                 let sender = sender.pulsing(pulse("sender"));
@@ -220,7 +224,6 @@ impl Pipeline {
             }
         };
         let sender = Some(sender);
-        let first_push = if kept.has_disk() { spool_interval } else { push_interval }.mul_f64(fastrand::f64());
         let batching = batching.pulsing(pulse("batching"));
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         kept.begin();

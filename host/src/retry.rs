@@ -15,10 +15,6 @@ pub const LONGEST_GAP: Duration = Duration::from_secs(5);
 /// The longest gap that a receiver can ask for.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The gap between two batches of a backlog, after an outage or a restart, so that a receiver that has just come back is
-/// not knocked over.
-pub const CATCH_UP_GAP: Duration = Duration::from_millis(10);
-
 /// How much longer than its nominal length a gap may be, as a share.
 pub const JITTER: f64 = 0.1;
 
@@ -72,7 +68,8 @@ impl Backoff {
         }
         let gap = FIRST_GAP.saturating_mul(1 << self.failures.min(20)).min(LONGEST_GAP).mul_f64(self.stretch);
         self.failures = self.failures.saturating_add(1);
-        asked.map_or(gap, |asked| asked.max(gap))
+        // Whoever was told one date must not come back at one moment.
+        asked.map_or(gap, |asked| asked.mul_f64(self.stretch).min(LONGEST_RETRY_AFTER).max(gap))
     }
 
     /// The fault is over.
@@ -83,42 +80,6 @@ impl Backoff {
     /// How many attempts in a row have failed.
     pub fn failures(&self) -> u32 {
         self.failures
-    }
-}
-
-/// Whether there is a backlog from an outage or from an earlier run, and how slowly it goes out: one batch each
-/// [`CATCH_UP_GAP`], besides as many as are new. So it always shrinks, however fast new ones come.
-#[derive(Clone, Copy, Debug)]
-pub struct CatchUp {
-    is_active: bool,
-    /// The fewest that waited so far.
-    fewest: u64,
-}
-
-impl CatchUp {
-    /// At the start of a run: what an earlier one left, if anything, is found out by the first delivery.
-    pub fn new() -> Self {
-        CatchUp { is_active: true, fewest: u64::MAX }
-    }
-
-    /// Something may have piled up.
-    pub fn begin(&mut self) {
-        *self = CatchUp::new();
-    }
-
-    /// The gap after a delivery behind which so many batches wait. Once no more than one does, the backlog is gone, and
-    /// however many come later go as fast as the receiver takes them.
-    pub fn gap(&mut self, waiting: u64) -> Option<Duration> {
-        self.is_active &= waiting > 1;
-        let has_shrunk = waiting < self.fewest;
-        self.fewest = self.fewest.min(waiting);
-        (self.is_active && has_shrunk).then_some(CATCH_UP_GAP)
-    }
-}
-
-impl Default for CatchUp {
-    fn default() -> Self {
-        CatchUp::new()
     }
 }
 
@@ -168,33 +129,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_backlog_goes_out_slowly_until_it_is_gone() {
-        let mut catch_up = CatchUp::new();
-        let gaps = [9, 2, 1, 9].map(|waiting| catch_up.gap(waiting));
-        assert_eq!(gaps, [Some(CATCH_UP_GAP), Some(CATCH_UP_GAP), None, None]);
-        catch_up.begin();
-        // What is new costs no gap.
-        let gaps = [5, 7, 6, 5, 4, 4, 0, 4].map(|waiting| catch_up.gap(waiting).is_some());
-        assert_eq!(gaps, [true, false, false, false, true, false, false, false]);
-    }
-
-    #[test]
-    fn a_backlog_shrinks_however_fast_new_batches_come() {
-        // A hundred batches wait; meanwhile so many come in each gap, and requests take no time.
-        for new_each_gap in [0, 1, 5, 50] {
-            let (mut catch_up, mut waiting, mut gaps) = (CatchUp::new(), 100, 0);
-            while waiting > 0 && gaps < 1000 {
-                waiting -= 1;
-                if catch_up.gap(waiting).is_some() {
-                    gaps += 1;
-                    waiting += new_each_gap;
-                }
-            }
-            assert!((97..=100).contains(&gaps), "{new_each_gap}: {gaps}");
-        }
-    }
-
     proptest! {
         #[test]
         fn gaps_never_shrink_and_stay_bounded(randoms in proptest::collection::vec(0.0f64..1.0, 1..60)) {
@@ -208,7 +142,9 @@ mod tests {
                 before = gap;
             }
             let asked = Duration::from_secs(60);
-            prop_assert_eq!(backoff.failed(Some(asked), 0.5), asked);
+            let gap = backoff.failed(Some(asked), 0.5);
+            prop_assert!(gap >= asked && gap <= asked.mul_f64(1.0 + JITTER));
+            prop_assert_eq!(backoff.failed(Some(LONGEST_RETRY_AFTER), 0.5), LONGEST_RETRY_AFTER);
             backoff.succeeded();
             prop_assert!(backoff.failed(Some(Duration::ZERO), 0.0) == FIRST_GAP);
         }

@@ -1,12 +1,13 @@
 //! The repository's own chores.
 //!
 //! `cargo demo` builds the host and the dummy plugin and shows samples arriving. `cargo xtask long` runs the tests
-//! that take too long for every change. `cargo xtask bench`, `isolation-cost` and `rapl-cost` measure. `cargo xtask` lists
-//! the chores.
+//! that take too long for every change. `cargo xtask fleet` simulates a fleet. `cargo xtask bench`, `isolation-cost` and
+//! `rapl-cost` measure. `cargo xtask` lists the chores.
 
 mod bench;
 mod cost;
 mod demo;
+mod fleet;
 mod isolation_cost;
 mod long;
 mod measure;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Some("bench-run") => bench::measure(&arguments.collect::<Vec<_>>()),
         Some("bench-floor") => bench::floor::run().map(|()| ExitCode::SUCCESS),
         Some("demo") => demo::run(),
+        Some("fleet") => fleet::run(&arguments.collect::<Vec<_>>()),
         Some("isolation-cost") => isolation_cost::run(),
         Some("rapl-cost") => rapl_cost::run(),
         Some("long") => long::run(&arguments.collect::<Vec<_>>()),
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
             eprintln!(
                 "chores:\n  bench [LOAD...] [--vs COMMAND]    measure the whole process under load, beside a floor (docs/performance.md)\n  \
                  demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
+                 fleet [CLIENTS [SEED]]    simulate a fleet's return after an outage, as tables and a plot (docs/fleet.md)\n  \
                  isolation-cost    measure what PLUGIN_ISOLATION=process costs, for COST_SECONDS (30) each load\n  \
                  rapl-cost    measure the RAPL plugin at 1 kHz beside Python, for COST_SECONDS (30)\n  \
                  long [PART...]    run the tests that take too long for every change, or some of them (docs/long.md)"

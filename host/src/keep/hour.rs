@@ -8,7 +8,8 @@ use crate::batch::{Batcher, Limits, Pushed};
 use crate::encode::Protocol;
 use crate::labels::put_label;
 use crate::ledger::Origin;
-use crate::retry::{Backoff, CATCH_UP_GAP, CatchUp, FIRST_GAP, JITTER, LONGEST_GAP};
+use crate::pace::{CATCH_UP_GAP, Pace};
+use crate::retry::{FIRST_GAP, JITTER, LONGEST_GAP};
 use crate::series::SeriesTable;
 use crate::spool;
 use monitor_plugin_api::{Sample, now_ms};
@@ -49,7 +50,7 @@ fn outage(dead_ms: u64, cut_every_ms: u64, bounds: Bounds, disk: Option<(&Path, 
     put_label(&mut labels, "__name__", "m");
     let series = table.intern(&labels).unwrap();
     let mut batcher = Batcher::new(Limits { max_samples: 10_000, max_bytes: 1 << 20, allow_out_of_order: false });
-    let (mut backoff, mut catch_up) = (Backoff::default(), CatchUp::new());
+    let mut pace = Pace::new(Duration::from_millis(cut_every_ms));
     let mut random = fastrand::Rng::with_seed(1);
     let (start_ms, end_ms) = (now_ms(), dead_ms + 60_000);
     let (mut seen, mut not_before_ms, mut now_ms) = (Seen { cut_every_ms, ..Seen::default() }, 0, 0);
@@ -77,9 +78,8 @@ fn outage(dead_ms: u64, cut_every_ms: u64, bounds: Bounds, disk: Option<(&Path, 
         }
         let Taken::Batch(mut batch) = kept.take(None) else { panic!("a batch waits") };
         let gap = if now_ms <= dead_ms {
-            let gap = backoff.failed(None, random.f64());
+            let gap = pace.failed(None, random.f64());
             seen.gaps.push(gap);
-            catch_up.begin();
             batch.attempts += 1;
             kept.put_back(batch);
             Some(gap)
@@ -88,7 +88,7 @@ fn outage(dead_ms: u64, cut_every_ms: u64, bounds: Bounds, disk: Option<(&Path, 
             seen.moments_ms.extend(moments(&batch).iter().map(|moment| (moment - start_ms) as u64));
             ledger.deliver(Place::InFlight, batch.samples);
             kept.settled();
-            catch_up.gap(kept.waiting().0)
+            pace.answered(kept.waiting().0, random.f64())
         };
         not_before_ms = now_ms + gap.unwrap_or_default().as_millis() as u64;
     }

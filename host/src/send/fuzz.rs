@@ -119,7 +119,7 @@ fn answer(protocol: u8, text: &str) {
 
     let judged = retry::judge(status.as_u16(), &[401]);
     assert_eq!(judged == Verdict::Delivered, status.is_success());
-    let gap = Backoff::default().failed(asked, 0.5);
+    let gap = retry::Backoff::default().failed(asked, 0.5);
     assert!(gap >= retry::FIRST_GAP && gap <= retry::LONGEST_RETRY_AFTER && asked.is_none_or(|asked| gap >= asked));
     let sent = if protocol.is_multiple_of(2) { Protocol::V2 } else { Protocol::V1 };
     let mut negotiation = Negotiation::new(Choice::Auto);

@@ -30,7 +30,8 @@ use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::{self, Answer, Choice, Current, Negotiation, Written};
 use crate::notify::pulse::Pulse;
-use crate::retry::{self, Backoff, CatchUp, Verdict};
+use crate::pace::Pace;
+use crate::retry::{self, Verdict};
 
 /// Where batches go, and how long an answer may take.
 #[derive(Clone, Debug)]
@@ -49,6 +50,10 @@ pub struct Target {
     pub retry_on: Vec<u16>,
     /// MAX_SAMPLE_AGE_S.
     pub max_age: Option<Duration>,
+    /// How often a batch is cut.
+    pub interval: Duration,
+    /// When the first one is: what an earlier run left goes out no sooner.
+    pub first_push: Duration,
 }
 
 /// Why there can be no sender.
@@ -70,11 +75,10 @@ pub struct Sender {
     protocol: Arc<Current>,
     finish_by: watch::Receiver<Option<Instant>>,
     pulse: Arc<Pulse>,
-    backoff: Backoff,
+    pace: Pace,
     failure_limit: Limit,
     age_limit: Limit,
     delivered_any: bool,
-    catch_up: CatchUp,
     told_exemplars: bool,
 }
 
@@ -102,7 +106,7 @@ impl Sender {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| SetupError(error.to_string()))?;
         let client = http::client(&target).map_err(|error| SetupError(http::chain(&error.without_url())))?;
-        let (backoff, failure_limit) = (Backoff::default(), Limit::default());
+        let (pace, failure_limit) = (Pace::new(target.interval), Limit::default());
         let negotiation = Negotiation::new(target.protocol);
         Ok(Sender {
             client,
@@ -115,11 +119,10 @@ impl Sender {
             protocol,
             finish_by,
             pulse: Arc::default(),
-            backoff,
+            pace,
             failure_limit,
             age_limit: Limit::default(),
             delivered_any: false,
-            catch_up: CatchUp::new(),
             told_exemplars: false,
         })
     }
@@ -132,7 +135,9 @@ impl Sender {
 
     /// Sends until nothing is kept any more and nothing will come, or until time is up.
     pub fn run(mut self) {
-        let mut not_before = None;
+        // Machines that get their power back at once find a backlog at once.
+        let has_backlog = self.kept.waiting().0 > 0;
+        let mut not_before = has_backlog.then(|| Instant::now() + self.target.first_push);
         while let Taken::Batch(mut batch) = self.take(not_before) {
             if self.is_too_old(&batch) {
                 continue;
@@ -247,6 +252,8 @@ impl Sender {
         };
         // A proxy says by these that it got no answer.
         batch.may_be_stored |= matches!(answer, Answer::Broken | Answer::Status(502 | 504, _));
+        // Some of a receiver's replicas had it, perhaps, when it said that too few did.
+        batch.may_be_stored |= batch.attempts > 0 && matches!(answer, Answer::Status(409, _));
         let not_understood = match self.negotiation.answered(batch.protocol, answer) {
             negotiate::Verdict::AgainAsV1 => {
                 self.protocol.set(Protocol::V1);
@@ -278,10 +285,7 @@ impl Sender {
             _ => Written::Unsaid,
         };
         match verdict {
-            Verdict::Delivered => {
-                self.delivered(&batch, written);
-                return Next::Oldest { not_before: self.catch_up_gap().map(|gap| Instant::now() + gap) };
-            }
+            Verdict::Delivered => self.delivered(&batch, written),
             Verdict::Refused if not_understood => {
                 let why = format!("{why}; it does not know remote write 2.0, set REMOTE_WRITE_PROTOCOL=auto");
                 self.refused(&batch, Written::Unsaid, &why);
@@ -292,15 +296,15 @@ impl Sender {
                 return Next::Oldest { not_before: Some(Instant::now() + gap) };
             }
         }
-        Next::Oldest { not_before: None }
+        Next::Oldest { not_before: self.gap().map(|gap| Instant::now() + gap) }
     }
 
-    /// The gap after a delivery while there is a backlog; none at the end of a run, which has no time to lose.
-    fn catch_up_gap(&mut self) -> Option<Duration> {
+    /// The gap after an answer while there is a backlog; none at the end of a run, which has no time to lose.
+    fn gap(&mut self) -> Option<Duration> {
         if self.kept.disk_was_opened() {
-            self.catch_up.begin();
+            self.pace.found_backlog();
         }
-        let gap = self.catch_up.gap(self.kept.waiting().0);
+        let gap = self.pace.answered(self.kept.waiting().0, fastrand::f64());
         gap.filter(|_| self.finish_by.borrow().is_none())
     }
 
@@ -335,9 +339,9 @@ impl Sender {
                 );
             }
         }
-        if self.backoff.failures() > 0 {
+        if self.pace.failures() > 0 {
             let (waiting, _) = self.kept.waiting();
-            tracing::info!(failures = self.backoff.failures(), waiting, "the receiver takes samples again");
+            tracing::info!(failures = self.pace.failures(), waiting, "the receiver takes samples again");
         } else if !self.delivered_any {
             let (url, protocol) = (&self.target.shown_url, batch.protocol.name());
             tracing::info!(%url, protocol, samples = batch.samples, "the first batch is delivered");
@@ -351,7 +355,6 @@ impl Sender {
             "delivered"
         );
         self.delivered_any = true;
-        self.backoff.succeeded();
     }
 
     fn refused(&mut self, batch: &Batch, written: Written, why: &str) {
@@ -367,8 +370,6 @@ impl Sender {
         self.ledger.discard_exemplars(Reason::Refused, batch.exemplars - exemplars);
         self.kept.settled();
         self.pushes.failed(Ending::Refused, Instant::now(), why);
-        // The receiver is there and answers: the next batch need not wait.
-        self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
         tracing::error!(
             reason = %Reason::Refused,
@@ -384,16 +385,15 @@ impl Sender {
 
     fn failed(&mut self, mut batch: Batch, asked: Option<Duration>, why: &str) -> Duration {
         batch.attempts = batch.attempts.saturating_add(1);
-        self.catch_up.begin();
         self.pushes.failed(Ending::Failed, Instant::now(), why);
-        let gap = self.backoff.failed(asked, fastrand::f64());
+        let gap = self.pace.failed(asked, fastrand::f64());
         let overflow = self.kept.put_back(batch);
         if let Some(suppressed) = self.failure_limit.allow(Instant::now()) {
             let (batches, samples) = self.kept.waiting();
             tracing::warn!(
                 url = %self.target.shown_url,
                 retry_in_s = gap.as_secs_f64(),
-                failures = self.backoff.failures(),
+                failures = self.pace.failures(),
                 waiting_batches = batches,
                 waiting_samples = samples,
                 suppressed,

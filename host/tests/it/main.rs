@@ -32,6 +32,7 @@ mod slow;
 mod answers;
 mod protocol;
 mod retries;
+mod scaled;
 
 // How a run ends, and what it may take meanwhile.
 mod campaign;
