@@ -25,6 +25,7 @@ use std::thread;
 use self::allocations::Counter;
 use self::goals::Apart;
 use self::sender::{Cost, Who};
+use crate::cargo::cargo;
 
 /// Series, readings a second, form, pace.
 pub(crate) struct Load {
@@ -100,9 +101,8 @@ enum Pass<'a> {
 
 /// Builds everything as it is shipped, this program too, and lets that one measure.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let packages = ["monitor-host", "monitor-dummy", "monitor-load", "xtask"].map(|name| ["--package", name]);
-    if !cargo.args(["build", "--release"]).args(packages.as_flattened()).status()?.success() {
+    if !cargo().args(["build", "--release"]).args(packages.as_flattened()).status()?.success() {
         return Err(Error::other("the build failed"));
     }
     // This program lies in the folder of another profile, beside that one.
