@@ -5,10 +5,11 @@ use std::env;
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::cargo::cargo;
 
 /// By then a host has pushed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,8 +24,7 @@ pub(crate) fn seconds() -> Result<u64> {
 
 /// Builds these packages as they are shipped; returns their folder.
 pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.args(["build", "--release"]).args(packages.iter().flat_map(|package| ["--package", package]));
     if !command.status()?.success() {
         return Err(Error::other("the build failed"));

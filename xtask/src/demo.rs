@@ -1,6 +1,6 @@
 //! `cargo demo`: the main job, visibly working.
 //!
-//! Builds the host and the dummy plugin; starts `monitor-host receive` on a free port, unless REMOTE_WRITE_URL names a
+//! Builds the workspace; starts `monitor-host receive` on a free port, unless REMOTE_WRITE_URL names a
 //! receiver; runs the host against it with its defaults, and says where its status page is: at the usual address, or at a free
 //! port where that is taken. Ctrl-C ends the host first, so that its last push arrives.
 //!
@@ -18,6 +18,8 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::cargo::cargo;
 
 /// ADMIN_ADDR's default.
 const USUAL_PAGE: &str = "127.0.0.1:9464";
@@ -59,12 +61,11 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds the host and the dummy plugin; returns the host's path.
+/// Builds what `cargo build` builds, as the tests do: of fewer packages, the crates that they share would have other features
+/// and be built again. Returns the host's path.
 fn build() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status =
-        Command::new(cargo).args(["build", "--package", "monitor-host", "--package", "monitor-dummy"]).status()?;
-    if !status.success() {
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    if !cargo().args(["build", "--manifest-path", workspace]).status()?.success() {
         return Err(Error::other("the build failed"));
     }
     // Cargo put this program beside those that it has just built.

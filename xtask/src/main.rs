@@ -1,10 +1,11 @@
 //! The repository's own chores.
 //!
-//! `cargo demo` builds the host and the dummy plugin and shows samples arriving. `cargo xtask long` runs the tests
+//! `cargo demo` builds what `cargo build` builds and shows samples arriving. `cargo xtask long` runs the tests
 //! that take too long for every change. `cargo xtask fleet` simulates a fleet. `cargo xtask bench`, `isolation-cost` and
 //! `rapl-cost` measure. `cargo xtask` lists the chores.
 
 mod bench;
+mod cargo;
 mod cost;
 mod demo;
 mod fleet;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "chores:\n  bench [LOAD...] [--vs COMMAND]    measure the whole process under load, beside a floor (docs/performance.md)\n  \
-                 demo    build the host and the dummy plugin, and show samples arriving (Ctrl-C ends it)\n  \
+                 demo    build the workspace, and show the dummy plugin's samples arriving (Ctrl-C ends it)\n  \
                  fleet [CLIENTS [SEED]]    simulate a fleet's return after an outage, as tables and a plot (docs/fleet.md)\n  \
                  isolation-cost    measure what PLUGIN_ISOLATION=process costs, for COST_SECONDS (30) each load\n  \
                  rapl-cost    measure the RAPL plugin at 1 kHz beside Python, for COST_SECONDS (30)\n  \

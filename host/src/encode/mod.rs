@@ -178,9 +178,10 @@ fn put_point(out: &mut Vec<u8>, point: &Point, start_ms: i64) {
     let value = point.value.to_bits();
     if value != 0 && start_ms == 0 && USUAL_TIMES.contains(&point.timestamp_ms) {
         // Nearly every sample there is: one copy of known length, made of whole words.
-        let (mut bytes, time) = ([0; 18], usual_time(point.timestamp_ms));
-        bytes[..8].copy_from_slice(&(0x09_10_12 | value << 24).to_le_bytes());
-        bytes[8..16].copy_from_slice(&(value >> 40 | 0x10 << 24 | time << 32).to_le_bytes());
+        let time = usual_time(point.timestamp_ms);
+        let head = 0x09_10_12 | u128::from(value) << 24 | 0x10 << 88 | u128::from(time) << 96;
+        let mut bytes = [0; 18];
+        bytes[..16].copy_from_slice(&head.to_le_bytes());
         bytes[16..].copy_from_slice(&((time >> 32) as u16).to_le_bytes());
         return out.extend_from_slice(&bytes);
     }

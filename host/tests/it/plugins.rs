@@ -28,7 +28,8 @@ const PACKAGES: [&str; 7] = [
 pub(crate) fn so(package: &str) -> &'static Path {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
-    let built = BUILT.get_or_init(|| build(&workspace, &PACKAGES, &[]));
+    // Beside the host's library, they and all that they stand on are what `cargo build` and `cargo demo` need: built once.
+    let built = BUILT.get_or_init(|| build(&workspace, &PACKAGES, &["--lib", "--package", "monitor-host"]));
     built.get(package).unwrap_or_else(|| panic!("{package} built no shared library; built: {built:?}"))
 }
 
@@ -36,6 +37,13 @@ pub(crate) fn so(package: &str) -> &'static Path {
 pub(crate) fn build(manifest: &Path, packages: &[&str], options: &[&str]) -> BTreeMap<String, PathBuf> {
     // Cargo names itself to what it runs; a test run by hand has the cargo that built it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    // What cargo told this test of its package is no part of another build: crates whose build scripts look at that would be
+    // built again, and all that stands on them.
+    for (name, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
+            command.env_remove(name);
+        }
+    }
     command.args(["build", "--message-format=json-render-diagnostics", "--manifest-path"]).arg(manifest);
     command.args(options).args(same_build()).args(packages.iter().flat_map(|package| ["--package", package]));
     let output = command.stderr(Stdio::inherit()).output().expect("cargo can be run");

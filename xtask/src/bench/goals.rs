@@ -51,13 +51,17 @@ pub(super) struct Apart {
     pub(super) bytes_a_series: Option<f64>,
     pub(super) starts: Vec<Start>,
     pub(super) binary_mib: f64,
+    /// What the runtime image adds to its base.
+    pub(super) image_mib: f64,
+    pub(super) allocations_counted: bool,
 }
 
-/// Shows them all; of `counted` are the runs in which allocations were counted.
+/// Shows them all; `counted` are the runs in which was counted: bytes, of the samples alone, and allocations.
 pub(super) fn show_all(timed: &[Measured], counted: &[Measured], apart: &Apart) {
     println!("\n| goal | asked | host | floor | reached |\n|---|---|---|---|---|");
     for (name, column, asked) in GOALS {
-        let Some(Measured { load, costs }) = timed.iter().find(|measured| measured.load.name == name) else {
+        let of = if column.0 == BYTES.0 { counted } else { timed };
+        let Some(Measured { load, costs }) = of.iter().find(|measured| measured.load.name == name) else {
             continue;
         };
         if let [floor, host, ..] = &costs[..] {
@@ -66,7 +70,8 @@ pub(super) fn show_all(timed: &[Measured], counted: &[Measured], apart: &Apart) 
         }
     }
     // Records and JSON are strings that the plugin makes.
-    for Measured { load, costs } in counted.iter().filter(|measured| measured.load.form == "series") {
+    let of_series = counted.iter().filter(|measured| measured.load.form == "series" && apart.allocations_counted);
+    for Measured { load, costs } in of_series {
         if let [floor, host, ..] = &costs[..] {
             let [floor, host] = [floor, host].map(|costs| Spread::of(&EACH_REQUEST, costs).median);
             let (host, floor) = (show(host, 1), show(floor, 1));
@@ -81,6 +86,8 @@ pub(super) fn show_all(timed: &[Measured], counted: &[Measured], apart: &Apart) 
     line("from exec to both workers running, ms", &AtMost(50.0), 1, of(|start| start.workers_s), None);
     line("from exec to the first batch, ms", &AtMost(50.0), 1, of(|start| start.batch_s), None);
     line("the stripped binary, MiB", &AtMost(8.0), 1, Spread::new(vec![apart.binary_mib]), None);
+    let what = "the runtime image over its base (the binary and the dummy plugin), MiB";
+    line(what, &AtMost(40.0), 1, Spread::new(vec![apart.image_mib]), None);
 }
 
 fn line(what: &str, asked: &Asked, decimals: usize, host: Spread, floor: Option<f64>) {

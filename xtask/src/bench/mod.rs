@@ -3,7 +3,8 @@
 //! Enters: a release build of the host, of the plugin that makes the load, and of this program; BENCH_RUNS (5),
 //! BENCH_PUSHES (3), BENCH_PROTOCOL (1.0). Leaves: tables, medians with the least and the most of all runs; the last one
 //! has the goals. A steady load runs on all senders at the same time, so that what else the machine does meets all of them;
-//! the flood on one after the other. Each sender has a receiver of its own, which reads every sample.
+//! the flood on one after the other. Each sender has a receiver of its own, which reads every sample. Bytes and allocations
+//! are counted apart from time, of hosts that send the load's samples alone.
 //!
 //! Never: leaves a process running; fails because a goal was missed.
 
@@ -24,6 +25,7 @@ use std::thread;
 use self::allocations::Counter;
 use self::goals::Apart;
 use self::sender::{Cost, Who};
+use crate::cargo::cargo;
 
 /// Series, readings a second, form, pace.
 pub(crate) struct Load {
@@ -88,11 +90,19 @@ struct Measured {
     costs: Vec<Vec<Cost>>,
 }
 
+/// What is looked for in a run.
+#[derive(Clone, Copy)]
+enum Pass<'a> {
+    /// What it takes, as the host is by default.
+    Timed,
+    /// What is sent, and how often something is allocated for it where that can be counted; without the host's own metrics.
+    Counted(Option<&'a Counter>),
+}
+
 /// Builds everything as it is shipped, this program too, and lets that one measure.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let packages = ["monitor-host", "monitor-load", "xtask"].map(|name| ["--package", name]);
-    if !cargo.args(["build", "--release"]).args(packages.as_flattened()).status()?.success() {
+    let packages = ["monitor-host", "monitor-dummy", "monitor-load", "xtask"].map(|name| ["--package", name]);
+    if !cargo().args(["build", "--release"]).args(packages.as_flattened()).status()?.success() {
         return Err(Error::other("the build failed"));
     }
     // This program lies in the folder of another profile, beside that one.
@@ -136,35 +146,37 @@ pub(crate) fn measure(arguments: &[String]) -> Result<ExitCode> {
     );
     let is_asked = |name| names.is_empty() || names.contains(&name);
     let loads: Vec<&Load> = LOADS.iter().filter(|load| is_asked(load.name)).collect();
-    let timed = measure_loads(&loads, &senders, &how, None)?;
+    let timed = measure_loads(&loads, &senders, &how, Pass::Timed)?;
     let bytes_a_series = if is_asked(IDLE) { show_idle(&how)? } else { None };
-    let counted = if let Some(counter) = Counter::build(&how.folder)? {
-        measure_loads(&loads, &senders, &how, Some(&counter))?
-    } else {
+    let counter = Counter::build(&how.folder)?;
+    if counter.is_none() {
         println!("\nallocations are not counted: there is no C compiler (cc)");
-        Vec::new()
-    };
+    }
+    let counted = measure_loads(&loads, &senders, &how, Pass::Counted(counter.as_ref()))?;
     let starts = (0..4 * how.runs).map(|_| sender::start(&how)).collect::<Result<Vec<_>>>()?;
-    let binary_mib = fs::metadata(how.folder.join("monitor-host"))?.len() as f64 / f64::from(1 << 20);
-    goals::show_all(&timed, &counted, &Apart { bytes_a_series, starts, binary_mib });
+    let mib = |file: &str| Ok::<_, Error>(fs::metadata(how.folder.join(file))?.len() as f64 / f64::from(1 << 20));
+    let binary_mib = mib("monitor-host")?;
+    // All that the image's file copies into its base.
+    let image_mib = binary_mib + mib("libmonitor_dummy.so")?;
+    let allocations_counted = counter.is_some();
+    goals::show_all(&timed, &counted, &Apart { bytes_a_series, starts, binary_mib, image_mib, allocations_counted });
     Ok(ExitCode::SUCCESS)
 }
 
-/// Times each of these loads as often as asked for; with a counter, counts allocations in one run.
-fn measure_loads(
-    loads: &[&'static Load],
-    senders: &[Who],
-    how: &How,
-    counter: Option<&Counter>,
-) -> Result<Vec<Measured>> {
-    let (columns, runs) = if counter.is_some() { (&table::COUNTED[..], 1) } else { (&table::TIMED[..], how.runs) };
+/// Times each of these loads as often as asked for, or counts in one run.
+fn measure_loads(loads: &[&'static Load], senders: &[Who], how: &How, pass: Pass<'_>) -> Result<Vec<Measured>> {
+    let (columns, runs) = match pass {
+        Pass::Timed => (&table::TIMED[..], how.runs),
+        Pass::Counted(Some(_)) => (&table::COUNTED[..], 1),
+        Pass::Counted(None) => (&table::COUNTED[..table::SENT], 1),
+    };
     if !loads.is_empty() {
         table::head(columns);
     }
     let measure = |&load: &&'static Load| {
         let mut costs: Vec<Vec<Cost>> = senders.iter().map(|_| Vec::new()).collect();
         for _ in 0..runs {
-            for (costs, cost) in costs.iter_mut().zip(run_all(senders, load, how, counter)?) {
+            for (costs, cost) in costs.iter_mut().zip(run_all(senders, load, how, pass)?) {
                 costs.push(cost);
             }
         }
@@ -175,8 +187,8 @@ fn measure_loads(
 }
 
 /// One run of each sender.
-fn run_all(senders: &[Who], load: &Load, how: &How, counter: Option<&Counter>) -> Result<Vec<Cost>> {
-    let one = |who: &Who| sender::run(who, load, how, counter);
+fn run_all(senders: &[Who], load: &Load, how: &How, pass: Pass<'_>) -> Result<Vec<Cost>> {
+    let one = |who: &Who| sender::run(who, load, how, pass);
     if load.is_flood() {
         return senders.iter().map(one).collect();
     }

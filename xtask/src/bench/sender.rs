@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::allocations::{Count, Counter};
+use super::allocations::Count;
 use super::receive::{self, Listening};
-use super::{How, Load};
+use super::{How, Load, Pass};
 use crate::measure::{self, Ended, Process};
 
 /// By then a sender has pushed.
@@ -88,12 +88,17 @@ pub(super) struct Cost {
     pub(super) dropped: f64,
 }
 
-/// Runs it for so many pushes; with a counter, its allocations are counted.
-pub(super) fn run(who: &Who, load: &Load, how: &How, counter: Option<&Counter>) -> Result<Cost> {
+/// Runs it for so many pushes.
+pub(super) fn run(who: &Who, load: &Load, how: &How, pass: Pass<'_>) -> Result<Cost> {
     let Listening { url, counts, arrived } = receive::listen()?;
     let mut command = who.command(&how.folder)?;
     command.env("REMOTE_WRITE_URL", url).env("REMOTE_WRITE_PROTOCOL", &how.protocol).envs(load.variables());
-    let count = counter.map(|counter| counter.attach(&mut command, load.name, who.name())).transpose()?;
+    let mut count = None;
+    if let Pass::Counted(counter) = pass {
+        // The floor has none either.
+        command.env("SELF_METRICS", "off");
+        count = counter.map(|counter| counter.attach(&mut command, load.name, who.name())).transpose()?;
+    }
     let began = Instant::now();
     let mut sender = Ended(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?);
     let log = sender.0.stderr.take().ok_or_else(|| Error::other("it has no stderr"))?;

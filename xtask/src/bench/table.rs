@@ -25,9 +25,13 @@ pub(super) const TIMED: [Column; 8] = [CPU, CORE, RATE, BYTES, WAKEUPS, PEAK, SH
 
 pub(super) const EACH_REQUEST: Column = ("allocations a request", 1, |cost| cost.allocations / cost.requests);
 
-/// Of a run whose allocations are counted.
-pub(super) const COUNTED: [Column; 3] = [
+/// How many of [`COUNTED`] are of what was sent.
+pub(super) const SENT: usize = 2;
+
+/// Of a run in which is counted: what was sent, then allocations.
+pub(super) const COUNTED: [Column; 4] = [
     ("requests", 0, |cost| cost.requests),
+    BYTES,
     EACH_REQUEST,
     ("allocations per million samples", 0, |cost| cost.allocations / cost.samples * 1e6),
 ];

@@ -1,6 +1,7 @@
 //! Tests of `cargo test` that run longer here: one of them each, told by a variable how much of it.
 
-use super::{Outcome, cargo, setting};
+use super::{Outcome, setting};
+use crate::cargo::cargo;
 
 /// The kill campaign on the spool; it prints its seed, and FAULTS_SEED repeats it.
 pub(super) fn kills() -> Outcome {

@@ -15,7 +15,8 @@ use std::{io, process, thread};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::{Outcome, cargo, setting};
+use super::{Outcome, setting};
+use crate::cargo::cargo;
 
 const SECONDS: u64 = 600;
 

@@ -10,7 +10,7 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Result;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 /// What it did, in a few words, or what went wrong.
@@ -81,11 +81,6 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
     }
     println!("== long: FAILED, {} of {total} parts in {seconds} s: {}", failed.len(), failed.join(", "));
     Ok(ExitCode::FAILURE)
-}
-
-/// The cargo that runs this.
-fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// What the variable says, unless it is unset or empty.
