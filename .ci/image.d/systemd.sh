@@ -17,7 +17,7 @@ make_systemd_base() {
     for unit in systemd-firstboot.service systemd-networkd-wait-online.service; do
         ln -s /dev/null "$made/root/etc/systemd/system/$unit"
     done
-    imported "$booted" amd64 "$made/root" 'CMD=["/lib/systemd/systemd", "--unit=basic.target"]'
+    imported "$booted" amd64 "$made/root" 'CMD=["/lib/systemd/systemd","--unit=basic.target"]'
     rm -rf "$made"
 }
 
