@@ -337,7 +337,7 @@ function add(one) {
     put($("charts-note"), `At most ${limits.max_series} series can be in view: take another one out first.`);
     return;
   }
-  const large = make("button", { type: "button", "aria-pressed": false, "aria-label": `Enlarge ${one.text}` }, "Enlarge");
+  const large = make("button", { type: "button", "aria-label": `Enlarge ${one.text}` }, "Enlarge");
   const close = make("button", { type: "button", "aria-label": `Take out ${one.text}` }, "Take out");
   large.addEventListener("click", () => {
     largest = largest === one.id ? null : one.id;
@@ -403,8 +403,8 @@ function showCharts(now_ms = newest) {
   for (const one of view.values()) {
     const isLarge = one.id === largest;
     one.figure.classList.toggle("large", isLarge);
-    set(one.large, "aria-pressed", isLarge);
     put(one.large, isLarge ? "Reduce" : "Enlarge");
+    set(one.large, "aria-label", `${one.large.textContent} ${one.text}`);
     set(one.figure, "data-points", one.points.length);
     showOne(one, isLarge, now_ms);
   }
