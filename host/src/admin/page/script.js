@@ -8,6 +8,7 @@
 const EVERY_MS = 1000;
 const PATIENCE_MS = 5000;
 const SEARCH_EVERY_MS = 5000;
+const SEARCH_PATIENCE_MS = 10000;
 const WINDOW_MS = 5 * 60 * 1000;
 const RATE_OVER_MS = 15000;
 const FIRST_IN_VIEW = 4;
@@ -152,7 +153,7 @@ const STAGES = [
     note: p.get_power.refused ? `${plural(p.get_power.refused, "reading")} refused` : "" }) },
   { name: "raw_queue", title: "raw queue", isQueue: true, of: (p) => queue(p.raw_queue.items, p.raw_queue.capacity, "reading") },
   { name: "process_data", title: "process_data", of: (p) => ({ count: p.process_data.readings,
-    under: ["readings processed", rate("process_data")],
+    under: ["readings passed on", rate("process_data")],
     note: p.process_data.refused_sends ? `${plural(p.process_data.refused_sends, "send")} refused` : "" }) },
   { name: "processed_queue", title: "processed queue", isQueue: true,
     of: (p) => queue(p.processed_queue.items, p.processed_queue.capacity, "item") },
@@ -185,7 +186,7 @@ function layPath() {
   if (!width || width === path.width) return;
   path.width = width;
   path.stages.clear();
-  const wide = width >= 860;
+  const wide = width >= 1000;
   const gap = wide ? Math.max(16, width * 0.018) : 18;
   const box = wide ? { width: (width - gap * (STAGES.length - 1)) / STAGES.length, height: 96 } : { width, height: width < 560 ? 74 : 58 };
   const place = (i) => (wide ? [i * (box.width + gap), 0] : [0, i * (box.height + gap)]);
@@ -238,7 +239,7 @@ function stageGroup(stage, x, y, box, wide) {
 function showPath(status) {
   layPath();
   const bad = new Set();
-  if (status.plugin.state !== "running") bad.add("get_power").add("process_data");
+  if (status.plugin.state !== "running" && !status.host.is_ending) bad.add("get_power").add("process_data");
   if (status.path.receiver.failed + status.path.receiver.refused > 0 && (!status.delivery.delivers || status.delivery.is_troubled)) {
     bad.add("receiver");
   }
@@ -280,7 +281,7 @@ async function search() {
   if (list.isAsking || (wanted === list.wanted && performance.now() - list.asked < SEARCH_EVERY_MS)) return;
   Object.assign(list, { isAsking: true, wanted, asked: performance.now() });
   try {
-    showFound(wanted, await ask(`series.json?limit=100&q=${encodeURIComponent(wanted)}`));
+    showFound(wanted, await ask(`series.json?limit=100&q=${encodeURIComponent(wanted)}`, SEARCH_PATIENCE_MS));
   } catch (error) {
     console.debug(error);
     put($("series-total"), "The list does not come just now; it is asked for again.");
@@ -548,8 +549,8 @@ function showSettings(settings) {
 
 // Asking.
 
-async function ask(what) {
-  const response = await fetch(what, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+async function ask(what, patience_ms = PATIENCE_MS) {
+  const response = await fetch(what, { cache: "no-store", signal: AbortSignal.timeout(patience_ms) });
   if (!response.ok) throw new Error(`${what}: ${response.status}`);
   return response.json();
 }
