@@ -179,6 +179,8 @@ function kept({ samples, batches, bytes: size, max_batches, max_bytes, spool }) 
 }
 
 const path = { width: 0, stages: new Map() };
+/** What the path shows, for when it is laid out anew. */
+let newestStatus = null;
 
 /** Draws the stages anew for a width: side by side, or one below the other. */
 function layPath() {
@@ -595,6 +597,7 @@ function showStatus(status) {
   const state = !delivery.delivers ? "bad" : delivery.is_troubled ? "troubled" : "good";
   showDelivery(state, delivery.sentence, delivery.details, delivery.look_at);
   if (status.path) {
+    newestStatus = status;
     noteTotals(status);
     showPath(status);
   }
@@ -629,5 +632,5 @@ $("series").addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 document.addEventListener("visibilitychange", turn);
-new ResizeObserver(() => { layPath(); showCharts(); }).observe(document.body);
+new ResizeObserver(() => { if (newestStatus) showPath(newestStatus); showCharts(); }).observe(document.body);
 turn();
