@@ -99,7 +99,7 @@ impl Admin {
             connections,
             search: Search::default(),
             looked: Notify::new(),
-            is_local: address.ip().is_loopback(),
+            is_local: address.ip().to_canonical().is_loopback(),
         });
         let started = listen(address).and_then(|listener| {
             let in_use = listener.local_addr()?;

@@ -4,6 +4,7 @@
 //! some. Never: takes an answer that gives a secret away.
 
 mod abuse;
+mod browser;
 mod health;
 mod moves;
 mod page;

@@ -112,7 +112,7 @@ fn fetch(work: &Path) -> Result<PathBuf, String> {
     let failed = |error| format!("{}: {error}", work.display());
     let tree = work.join("tree");
     fs::create_dir_all(&tree).map_err(failed)?;
-    let apt = Apt::new(work, RELEASE)?;
+    let apt = Apt::new(work, Some(RELEASE))?;
     let wanted = PACKAGES.map(|package| format!("{package}/{RELEASE}"));
     let arguments: Vec<&str> = ["download"].into_iter().chain(wanted.iter().map(String::as_str)).collect();
     apt.run(&arguments)?;

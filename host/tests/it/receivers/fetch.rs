@@ -107,7 +107,7 @@ fn fetch_missing() -> Result<(), String> {
 
 fn fetch(work: &Path, missing: &[Package]) -> Result<(), String> {
     super::say(&format!("fetching receivers into {}", root().display()));
-    let apt = Apt::new(work, UNSTABLE)?;
+    let apt = Apt::new(work, Some(UNSTABLE))?;
     for &package in missing {
         let release = if package.newest { UNSTABLE } else { &apt.release };
         apt.run(&["download", &format!("{}/{release}", package.program)])?;
@@ -148,8 +148,8 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
-    /// With the lists of the running release, and of this one; `download`s go into the folder.
-    pub(crate) fn new(work: &Path, other: &str) -> Result<Self, String> {
+    /// With the lists of the running release, and of another one; `download`s go into the folder.
+    pub(crate) fn new(work: &Path, other: Option<&str>) -> Result<Self, String> {
         let failed = |error| format!("{}: {error}", work.display());
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(work.join(folder)).map_err(failed)?;
@@ -160,9 +160,9 @@ impl Apt {
         let keyring = KEYRINGS.into_iter().find(|keyring| Path::new(keyring).exists());
         let keyring = keyring.ok_or("Debian's keyring (package debian-archive-keyring) is not there")?;
         let line = |release: &str| format!("deb [signed-by={keyring} target=Packages] {site} {release} main\n");
-        let mut sources = line(other);
-        if release != other {
-            sources += &line(&release);
+        let mut sources = line(&release);
+        if let Some(other) = other.filter(|other| *other != release) {
+            sources = line(other) + &sources;
         }
         fs::write(work.join("sources.list"), sources).map_err(failed)?;
         // The system's own settings stay (a proxy, say), but not what it runs after an update.
@@ -190,9 +190,14 @@ Acquire::http::Timeout "30";
 
     /// An `apt-get` with these arguments, to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<(), String> {
+        self.ask(arguments).map(drop)
+    }
+
+    /// The same; what it printed.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new("apt-get");
         command.arg("-c").arg(self.work.join("apt.conf")).arg("-qq").args(arguments);
-        run(command.current_dir(&self.work)).map(drop)
+        run(command.current_dir(&self.work))
     }
 }
 
