@@ -37,14 +37,12 @@ pub(crate) fn build(manifest: &Path, packages: &[&str], options: &[&str]) -> BTr
     // Cargo names itself to what it runs; a test run by hand has the cargo that built it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     command.args(["build", "--message-format=json-render-diagnostics", "--manifest-path"]).arg(manifest);
-    // What cargo tells a test of its package is news to some build scripts (ring's): they, and all that needs them, would be built
-    // anew, and again by the next cargo that is not asked by a test.
-    for (name, _) in env::vars_os() {
-        let told = name.to_string_lossy();
-        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
-    }
+    // What cargo tells this test of its own package. A build script that looks at such (ring's does) would run again, and all
+    // that needs it be compiled again, by this cargo and then by the next one that builds the tests.
+    let is_of_package = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.starts_with(start));
+    env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_package)).for_each(|(name, _)| {
+        command.env_remove(name);
+    });
     command.args(options).args(same_build()).args(packages.iter().flat_map(|package| ["--package", package]));
     let output = command.stderr(Stdio::inherit()).output().expect("cargo can be run");
     assert!(output.status.success(), "the plugins don't build: {command:?}");
