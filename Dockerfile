@@ -54,7 +54,8 @@ COPY . .
 # hadolint ignore=SC2086
 RUN find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release --locked $PACKAGES \
-    && mkdir /out \
+    && mkdir -p /out/spool/monitor-host \
+    && chmod 0775 /out/spool/monitor-host \
     && cp target/*-linux-gnu/release/monitor-host target/*-linux-gnu/release/libmonitor_*.so /out/
 
 # The crates that a plugin needs at least, downloaded here once.
@@ -91,6 +92,8 @@ LABEL org.opencontainers.image.title="monitor-host" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /out/monitor-host /opt/monitor/
+# A place for SPOOL_DIR: a new volume that is mounted there is its user's, and of the group of a uid 0 without capabilities.
+COPY --from=build --chown=65532:0 /out/spool/ /var/spool/
 ENV MONITOR_IMPL_PATH=/opt/monitor/libmonitor_impl.so
 ENV ADMIN_ADDR=0.0.0.0:9464
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/monitor/monitor-host", "health"]
@@ -125,6 +128,7 @@ LABEL org.opencontainers.image.title="monitor-host python" \
 COPY --from=build /out/monitor-host /opt/monitor/
 COPY --from=build /out/libmonitor_python.so /opt/monitor/libmonitor_impl.so
 COPY --from=build /out/libmonitor_python_bridge.so /opt/monitor/
+COPY --from=build --chown=65532:0 /out/spool/ /var/spool/
 ENV MONITOR_IMPL_PATH=/opt/monitor/libmonitor_impl.so
 ENV ADMIN_ADDR=0.0.0.0:9464
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/monitor/monitor-host", "health"]

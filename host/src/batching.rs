@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::log::Limit;
 use crate::metrics::facts::Cuts;
 use crate::negotiate::Current;
+use crate::notify::pulse::Pulse;
 use crate::queue::{Drained, ProcessedQueue, Wake};
 use crate::series::{SeriesId, SeriesTable, View};
 
@@ -62,6 +63,7 @@ pub struct Batching {
     /// The batch that is being filled holds samples of ours.
     holds_own: bool,
     cuts: Arc<Cuts>,
+    pulse: Arc<Pulse>,
     overflow_limit: Limit,
     /// Dropped, and not told yet.
     untold: Overflow,
@@ -95,6 +97,7 @@ impl Batching {
             own: None,
             holds_own: false,
             cuts: Arc::default(),
+            pulse: Arc::default(),
             overflow_limit,
             untold: Overflow::default(),
             drop_limit,
@@ -107,12 +110,19 @@ impl Batching {
         self
     }
 
+    /// Says in `pulse` by when it moves again.
+    pub fn pulsing(mut self, pulse: Arc<Pulse>) -> Self {
+        self.pulse = pulse;
+        self
+    }
+
     /// Runs until the queue is closed and empty; the last batch is cut then. The first deadline comes after
     /// `first_push`, so that a fleet that starts at once does not push at once.
     pub fn run(mut self, first_push: Duration) {
         let mut drained = Drained::default();
         let mut deadline = Instant::now() + first_push;
         loop {
+            self.pulse.moves_by(deadline);
             let wake = self.queue.wait(deadline);
             if wake == Wake::HalfFull {
                 self.kept.wait_for_room(deadline);
@@ -174,6 +184,9 @@ impl Batching {
             return;
         }
         self.note_newest(self.batcher.newest_ms());
+        if self.queue.history().is_watched() {
+            self.queue.history().note(samples, &[]);
+        }
         self.holds_own = true;
         for sample in samples {
             let mut pushed = self.batcher.push(sample, view);

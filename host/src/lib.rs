@@ -30,6 +30,7 @@ pub mod send;
 pub mod spool;
 
 // What all of them may use.
+pub mod history;
 pub mod labels;
 pub mod ledger;
 pub mod metrics;
@@ -41,12 +42,16 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod log;
+pub mod notify;
 pub mod receive;
 pub mod run;
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
+
+#[cfg(test)]
+mod generated;
 
 /// The example for authors, compiled with the documentation's own.
 #[cfg(doctest)]

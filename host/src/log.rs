@@ -2,7 +2,8 @@
 //!
 //! One event is one line whatever its texts hold: control characters are escaped, so neither a plugin nor a receiver's
 //! answer can forge a line or drive a terminal. A line is one write, and a write that fails is forgotten: a closed
-//! stderr never stops the run, and one that nobody reads never holds it up. Never reads the environment, never writes a file.
+//! stderr never stops the run, and one that nobody reads never holds it up. What was wrong last is held for the status page.
+//! Never reads the environment, never writes a file.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -12,19 +13,26 @@ use jiff::Timestamp;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 mod bucket;
 mod limit;
 mod line;
+mod recent;
 mod unblocked;
 
 pub use self::bucket::{Bucket, Verdict};
 pub use self::limit::Limit;
 use self::line::Said;
+use self::recent::Layered;
+pub use self::recent::{Recent, Trouble};
 use self::unblocked::{Rest, Unblocked};
 
 /// What is on its way to stderr.
 static REST: OnceLock<Rest> = OnceLock::new();
+
+/// What was wrong last.
+static RECENT: Recent = Recent::new();
 
 /// How long the end of the program may wait for a stderr that takes nothing.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -73,8 +81,14 @@ pub fn init(level: Level, format: Format, colour: bool) {
         // Without a thread, whoever logs writes: the run has worse to say.
         Err(_) => Box::new(io::stderr()),
     };
+    let recent = Layered(&RECENT).with_filter(Layered::filter(threshold(level)));
     // An error here says that a log is running already.
-    let _ = tracing::subscriber::set_global_default(subscriber(level, style, out));
+    let _ = tracing::subscriber::set_global_default(subscriber(level, style, out).with(recent));
+}
+
+/// The last warnings and errors that were logged, the newest first.
+pub fn troubles() -> Vec<Trouble> {
+    RECENT.get()
 }
 
 /// Waits a moment for what is still on its way to stderr: the program ends.
@@ -100,14 +114,12 @@ impl Style {
 }
 
 /// Our crates and the plugin's forwarded events by `level`; other crates' only from `WARN` up, unless all is asked for.
-fn subscriber(level: Level, style: Style, out: impl Write + Send + 'static) -> impl Subscriber + Send + Sync {
-    let ours = match level {
-        Level::Trace => LevelFilter::TRACE,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Info => LevelFilter::INFO,
-        Level::Warning => LevelFilter::WARN,
-        Level::Error => LevelFilter::ERROR,
-    };
+fn subscriber(
+    level: Level,
+    style: Style,
+    out: impl Write + Send + 'static,
+) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync {
+    let ours = threshold(level);
     let others = match level {
         Level::Info => LevelFilter::WARN,
         _ => ours,
@@ -116,6 +128,16 @@ fn subscriber(level: Level, style: Style, out: impl Write + Send + 'static) -> i
     let filter = Targets::new().with_default(others).with_target("monitor", ours).with_target("plugin", ours);
     let lines = Lines { style, out: Mutex::new(out) };
     tracing_subscriber::registry().with(lines.with_filter(filter))
+}
+
+fn threshold(level: Level) -> LevelFilter {
+    match level {
+        Level::Trace => LevelFilter::TRACE,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warning => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+    }
 }
 
 struct Lines<W> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use monitor_host::admin::health;
 use monitor_host::cli::{self, Action};
 use monitor_host::config::{self, Config, Mistakes, environment};
+use monitor_host::notify::Manager;
 use monitor_host::plugin::process::worker;
 use monitor_host::{check, log, receive, run};
 
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Action::Run(flags) => match Config::load(&flags, environment) {
             Ok(config) => {
                 start_log(&config);
-                let status = run::run(&config);
+                let status = run::run(&config, Manager::of(environment, std::process::id()));
                 log::finish();
                 status
             }

@@ -13,14 +13,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender as Events, unbounded};
 use monitor_plugin_api::now_ms;
 use tokio::sync::watch;
 
 use crate::access::{self, Access};
-use crate::admin::{Admin, ready};
+use crate::admin::{Admin, Known, ready};
 use crate::batch::Limits;
 use crate::batching::{Batching, OWN_SERIES, Own, Settings};
 use crate::config::Config;
@@ -32,6 +32,7 @@ use crate::ledger::{Ledger, Place, Reason};
 use crate::metrics::Observer;
 use crate::metrics::facts::{About, Connections, Cuts};
 use crate::negotiate::{Current, Negotiation};
+use crate::notify::pulse::{self, Pulse, Stage};
 pub use crate::plugin::Ended;
 use crate::plugin::{HostSettings, LoadError, Source, WORKERS, Worker, WorkerError};
 use crate::queue::{Drained, ProcessedQueue};
@@ -91,6 +92,10 @@ pub struct Pipeline {
     sender: Option<JoinHandle<()>>,
     finish_by: watch::Sender<Option<Instant>>,
     observer: Arc<Observer>,
+    /// READY_MAX_AGE_S.
+    max_age: Duration,
+    /// What is to move, whatever the receiver and the plugin do.
+    stages: Vec<Stage>,
     /// Served until the run is over.
     _admin: Option<Admin>,
 }
@@ -107,9 +112,9 @@ impl Pipeline {
         // The admin page, which shows that the run is alive while its plugin is still being made.
         let began_ms = now_ms();
         let connections = Arc::new(Connections::default());
-        let max_age = config.ready_max_age.unwrap_or_else(|| ready::default_max_age(config.push_interval));
-        let shows_metrics = config.self_metrics.are_shown();
-        let admin = config.admin_addr.and_then(|at| Admin::start(at, max_age, shows_metrics, Arc::clone(&connections)));
+        let known = Known::of(config, began_ms);
+        let max_age = known.max_age();
+        let admin = config.admin_addr.and_then(|at| Admin::start(at, known, Arc::clone(&connections)));
 
         let ledger = Arc::new(Ledger::default());
         // The host's own series take no plugin's place.
@@ -185,6 +190,12 @@ impl Pipeline {
         let batching = batching.told(cuts, own);
 
         // kept ─▶ receiver, or standard output
+        let mut stages = Vec::new();
+        let mut pulse = |name| {
+            let pulse = Arc::<Pulse>::default();
+            stages.push(Stage { name, pulse: Arc::clone(&pulse) });
+            pulse
+        };
         let (finish_by, time_is_up) = watch::channel(None);
         let (events, endings) = unbounded();
         let sender = match access {
@@ -199,6 +210,7 @@ impl Pipeline {
                     max_age: config.max_sample_age,
                 };
                 let sender = Sender::new(target, Arc::clone(&kept), Arc::clone(&ledger), pushes, protocol, time_is_up)?;
+                let sender = sender.pulsing(pulse("sender"));
                 start_stage("sender", events.clone(), || sender.run())?
             }
             None => {
@@ -209,11 +221,25 @@ impl Pipeline {
         };
         let sender = Some(sender);
         let first_push = if kept.has_disk() { spool_interval } else { push_interval }.mul_f64(fastrand::f64());
+        let batching = batching.pulsing(pulse("batching"));
         let batching = Some(start_stage("batching", events.clone(), move || batching.run(first_push))?);
         kept.begin();
         plugin.run(events);
         admin.iter().for_each(|admin| admin.watch(Arc::clone(&observer)));
-        Ok(Pipeline { ledger, plugin, endings, processed, batching, kept, sender, finish_by, observer, _admin: admin })
+        Ok(Pipeline {
+            ledger,
+            plugin,
+            endings,
+            processed,
+            batching,
+            kept,
+            sender,
+            finish_by,
+            observer,
+            max_age,
+            stages,
+            _admin: admin,
+        })
     }
 
     /// Whether batches wait on disk.
@@ -224,6 +250,16 @@ impl Pipeline {
     /// Tells when a thread has ended.
     pub fn endings(&self) -> &Receiver<Ended> {
         &self.endings
+    }
+
+    /// Whether it delivers, in a sentence.
+    pub fn state(&self) -> String {
+        ready::line(&self.observer.facts(), self.max_age).unwrap_or_else(|failing| failing)
+    }
+
+    /// The stage that has not moved for longest, if it should have done so longer than `grace` ago; and how long ago.
+    pub fn latest(&self, grace: Duration) -> Option<(&'static str, Duration)> {
+        pulse::latest(&self.stages, grace, Instant::now())
     }
 
     /// Ends everything by `deadline`, stage after stage, and delivers what can be delivered until then. `ended` are

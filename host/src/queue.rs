@@ -3,7 +3,8 @@
 //! Enters: items (one send each), as samples of known series, and what is rarer than they: histograms, exemplars, the
 //! end of a series. Leaves: everything at once, into the reader's own buffer, in order. Bounded by PROC_QUEUE_SIZE
 //! items, by [`MAX_SAMPLES`], [`MAX_BYTES`] and [`MAX_ENDS`]; a sender waits for room up to its timeout. The reader is
-//! woken when the queue is half full, not for each item.
+//! woken when the queue is half full, not for each item. While somebody looks at a series, what is taken of it goes to the
+//! [`History`] too.
 //!
 //! Never: takes a part of an item; allocates for a sample once its buffers have grown; refuses the end of a series.
 
@@ -14,6 +15,7 @@ use monitor_plugin_api::Sample;
 
 use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
+use crate::history::History;
 use crate::ledger::{Ledger, Origin, Place, Reason};
 use crate::series::SeriesId;
 
@@ -135,13 +137,21 @@ pub struct ProcessedQueue {
     reader: Condvar,
     capacity: usize,
     ledger: Arc<Ledger>,
+    history: History,
 }
 
 impl ProcessedQueue {
     /// A queue for `capacity` items (at least one).
     pub fn new(capacity: usize, ledger: Arc<Ledger>) -> Self {
         let (room, reader) = (Condvar::new(), Condvar::new());
-        ProcessedQueue { state: Mutex::default(), room, reader, capacity: capacity.max(1), ledger }
+        ProcessedQueue {
+            state: Mutex::default(),
+            room,
+            reader,
+            capacity: capacity.max(1),
+            ledger,
+            history: History::default(),
+        }
     }
 
     /// Takes one item: all of these samples, with `rejected` samples that came with it and can't be used.
@@ -201,17 +211,27 @@ impl ProcessedQueue {
             return Ok(());
         }
         let was_half_full = self.is_half_full(&state);
+        let histograms = self.history.is_watched().then(|| histograms_in(&asides));
         self.ledger.collect(Origin::Plugin, Place::Queued, samples.len() as u64);
         if !asides.is_empty() {
             self.put_asides(&mut state, asides, bytes);
         }
         state.waiting.samples.extend_from_slice(samples);
         state.items += 1;
-        if !was_half_full && self.is_half_full(&state) {
-            drop(state);
+        let is_reason_to_read = !was_half_full && self.is_half_full(&state);
+        drop(state);
+        if is_reason_to_read {
             self.reader.notify_one();
         }
+        if let Some(histograms) = histograms {
+            self.history.note(samples, &histograms);
+        }
         Ok(())
+    }
+
+    /// What passes here of the series that somebody looks at.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// The books of what passes here.
@@ -242,9 +262,13 @@ impl ProcessedQueue {
         let before = state.waiting.samples.len();
         state.waiting.asides.push((before, Aside::End(series)));
         state.ends += 1;
-        if state.ends == MAX_ENDS / 2 {
-            drop(state);
+        let is_reason_to_read = state.ends == MAX_ENDS / 2;
+        drop(state);
+        if is_reason_to_read {
             self.reader.notify_one();
+        }
+        if self.history.is_watched() {
+            self.history.end(series);
         }
     }
 
@@ -316,6 +340,15 @@ impl ProcessedQueue {
     }
 }
 
+/// The series of the histograms among these.
+fn histograms_in(asides: &[(usize, Aside)]) -> Vec<SeriesId> {
+    let series = |(_, aside): &(usize, Aside)| match aside {
+        Aside::Histogram(histogram) => Some(histogram.series),
+        _ => None,
+    };
+    asides.iter().filter_map(series).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,6 +392,20 @@ mod tests {
         queue.close();
         assert_eq!(queue.send(&[sample(3)], &[], Duration::ZERO), Err(Refused::Closed));
         assert_eq!(queue.wait(Instant::now()), Wake::Closed);
+    }
+
+    #[test]
+    fn what_is_taken_is_seen_by_who_looks() {
+        let (queue, _) = queue(1);
+        let now = Instant::now();
+        let at_ms = 1_760_000_000_000;
+        queue.history().look(SERIES, 0, now);
+        queue.send(&[sample(at_ms)], &[], Duration::ZERO).unwrap();
+        assert_eq!(queue.send(&[sample(at_ms + 1000)], &[], Duration::ZERO), Err(Refused::Full));
+        queue.end(SERIES);
+        let points = queue.history().look(SERIES, 0, now).unwrap().points;
+        assert_eq!((points.len(), points[0].at_ms, points[0].max), (1, at_ms + 1, 1.0));
+        assert!(crate::sample::is_marker(points[0].last));
     }
 
     #[test]

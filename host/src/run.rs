@@ -15,6 +15,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{self, Config, PluginPath, plugin_path};
 use crate::ledger::{Origin, Snapshot};
+use crate::notify::{self, Manager};
 use crate::pipeline::{Finished, Pipeline, READER, StartError};
 use crate::plugin::process::Spawner;
 use crate::plugin::{Ended, Isolation, LoadError, PROCESS, Source, Worker, WorkerError};
@@ -32,8 +33,8 @@ const NO_PLUGIN: u8 = 3;
 /// How long after `process_data` the end of `get_power` that caused it may be told: both are on their way already.
 const CAUSE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Runs until a signal or a worker ends it.
-pub fn run(config: &Config) -> ExitCode {
+/// Runs until a signal or a worker ends it; `manager` is told how it goes.
+pub fn run(config: &Config, mut manager: Manager) -> ExitCode {
     log_panics();
     let signals = match signals() {
         Ok(signals) => signals,
@@ -48,29 +49,50 @@ pub fn run(config: &Config) -> ExitCode {
         Ok(pipeline) => pipeline,
         Err(error) => return refuse(&error),
     };
+    manager.ready();
+    let looks = manager.looks();
     let mut ended = Vec::new();
-    let asked = select! {
-        recv(signals) -> signal => {
-            tracing::info!(signal = signal.unwrap_or_default(), "asked to stop: the queues are drained and pushed");
-            true
-        }
-        recv(pipeline.endings()) -> end => {
-            ended.extend(end);
-            if ended.iter().any(|one| one.name == READER) {
-                tracing::info!("nobody reads standard output any more: the dry run ends");
-                ended.clear();
-                true
-            } else {
-                cause_first(&mut ended, pipeline.endings());
-                false
+    let asked = loop {
+        select! {
+            recv(signals) -> signal => {
+                tracing::info!(signal = signal.unwrap_or_default(), "asked to stop: the queues are drained and pushed");
+                break true;
             }
+            recv(pipeline.endings()) -> end => {
+                ended.extend(end);
+                if ended.iter().any(|one| one.name == READER) {
+                    tracing::info!("nobody reads standard output any more: the dry run ends");
+                    ended.clear();
+                    break true;
+                }
+                cause_first(&mut ended, pipeline.endings());
+                break false;
+            }
+            recv(looks) -> _ => look(&mut manager, &pipeline),
         }
     };
+    manager.stopping(config.shutdown_timeout);
     let ledger = std::sync::Arc::clone(&pipeline.ledger);
     let finished = pipeline.finish(ended, Instant::now() + config.shutdown_timeout);
     let well = report(&finished, asked);
     tell(&ledger.snapshot(), finished.plugin);
     if asked && well { ExitCode::SUCCESS } else { WORKER_ENDED.into() }
+}
+
+/// Tells the watchdog that the run is alive, if it is.
+fn look(manager: &mut Manager, pipeline: &Pipeline) {
+    match pipeline.latest(manager.half()) {
+        None => manager.alive(&pipeline.state()),
+        Some((stage, late)) => {
+            let late_s = late.as_secs_f64();
+            tracing::error!(
+                stage,
+                late_s,
+                "a thread of the host's hangs: the watchdog is not told that this run is alive"
+            );
+            manager.not_alive(&format!("{stage} should have moved {late_s:.1} s ago"));
+        }
+    }
 }
 
 /// The end of `get_power` closes the raw queue, which ends `process_data`: two threads tell it, in any order.
@@ -90,7 +112,7 @@ fn start(config: &Config, chosen: &PluginPath, signals: &Receiver<i32>) -> Resul
         Isolation::Process => Source::process(Spawner {
             library: path.clone(),
             memory_max: config.plugin_memory_max,
-            withheld: config::secrets().collect(),
+            withheld: config::secrets().chain(notify::VARIABLES).collect(),
             max_label_value_bytes: config.max_label_value_bytes.get(),
         })?,
     };

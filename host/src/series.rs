@@ -11,7 +11,7 @@ mod naming;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use hashbrown::HashTable;
 
@@ -237,6 +237,15 @@ impl SeriesTable {
         View(self.read())
     }
 
+    /// The same, unless somebody waits to change the table or does: who only looks holds nobody up.
+    pub fn try_view(&self) -> Option<View<'_>> {
+        match self.inner.try_read() {
+            Ok(inner) => Some(View(inner)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(View(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     // No code of others runs under the lock, so its content is whole even after a panic elsewhere.
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
@@ -321,6 +330,13 @@ impl View<'_> {
     /// How many places the table has, with or without a tenant.
     pub fn places(&self) -> usize {
         self.0.entries.len()
+    }
+
+    /// The series at this place, if it has a tenant, and its canonical labels.
+    pub fn tenant(&self, place: usize) -> Option<(SeriesId, &[u8])> {
+        let entry = self.0.entries.get(place).filter(|entry| !entry.labels.is_empty())?;
+        // As `intern`, which gave it.
+        Some((SeriesId { index: place as u32, generation: entry.generation }, &entry.labels))
     }
 
     /// A sample of the series was seen: it is alive.

@@ -1,12 +1,14 @@
 //! `cargo demo`: the main job, visibly working.
 //!
 //! Builds the host and the dummy plugin; starts `monitor-host receive` on a free port, unless REMOTE_WRITE_URL names a
-//! receiver; runs the host against it with its defaults. Ctrl-C ends the host first, so that its last push arrives.
+//! receiver; runs the host against it with its defaults, and says where its status page is: at the usual address, or at a free
+//! port where that is taken. Ctrl-C ends the host first, so that its last push arrives.
 //!
 //! Never: leaves a process running.
 
 use std::env;
 use std::io::{BufRead, BufReader, Error, Result};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -16,6 +18,9 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+/// ADMIN_ADDR's default.
+const USUAL_PAGE: &str = "127.0.0.1:9464";
 
 /// Builds and runs; returns when Ctrl-C, SIGTERM or the end of the host ends it.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -34,6 +39,10 @@ pub(crate) fn run() -> Result<ExitCode> {
     // The sensor's series are what is to be seen: the host's own would bury them.
     if env::var_os("SELF_METRICS").is_none() {
         command.env("SELF_METRICS", "admin");
+    }
+    if let Some(address) = status_page()? {
+        eprintln!("status page: http://{address}");
+        command.env("ADMIN_ADDR", address);
     }
     let mut host = Ended(command.env("REMOTE_WRITE_URL", &url).process_group(0).spawn()?);
     let pid = pid_of(&host.0);
@@ -80,6 +89,17 @@ fn receive(binary: &PathBuf) -> Result<(Ended, String)> {
     let url = line.split_whitespace().find(|word| word.starts_with("http://"));
     let url = url.ok_or_else(|| Error::other(format!("the receiver says no address: {line}")))?.to_owned();
     Ok((receiver, url))
+}
+
+/// Where the host is to serve its status page; none where ADMIN_ADDR says so, or leaves it to the host's log to tell.
+fn status_page() -> Result<Option<String>> {
+    if let Some(given) = env::var("ADMIN_ADDR").ok().filter(|given| !given.is_empty()) {
+        let is_told = given.eq_ignore_ascii_case("off") || given.ends_with(":0");
+        return Ok((!is_told).then_some(given));
+    }
+    // Let go of at once, for the host: another demo, or a run, may have the usual one.
+    let listener = TcpListener::bind(USUAL_PAGE).or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
+    Ok(Some(listener.local_addr()?.to_string()))
 }
 
 fn pid_of(child: &Child) -> Pid {

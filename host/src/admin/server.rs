@@ -11,21 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Page, ready};
-use crate::metrics::exposition::{self, Format};
+use super::{Page, answer};
 use crate::metrics::facts::Connection;
 
 /// Connections at once.
@@ -49,13 +45,23 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a connection can't be accepted, which is for want of descriptors or of memory.
 const PAUSE: Duration = Duration::from_millis(50);
 
-const PATHS: &str = "monitor-host: /live, /ready, /metrics\n";
-
 /// Serves until `stopped` is told, or whoever would tell it is gone.
 pub(super) async fn serve(listener: TcpListener, page: Arc<Page>, stopped: oneshot::Receiver<()>) {
     tokio::select! {
         () = accept(listener, &page) => {}
+        () = forget(&page) => {}
         _ = stopped => {}
+    }
+}
+
+/// Lets go of the series that nobody looks at any more; sleeps while none is looked at.
+async fn forget(page: &Page) {
+    loop {
+        page.looked.notified().await;
+        let history = page.observer.get().map(|observer| observer.processed.history());
+        while let Some(next) = history.and_then(|history| history.forget(std::time::Instant::now())) {
+            sleep_until(next.into()).await;
+        }
     }
 }
 
@@ -104,10 +110,11 @@ impl Pace {
 
 async fn connection(stream: TcpStream, page: Arc<Page>) {
     let is_answered = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&request, &page);
-        is_answered.store(true, Relaxed);
-        async { Ok::<_, Infallible>(answer) }
+    let (of_page, done) = (&page, &is_answered);
+    let service = service_fn(async |request: Request<Incoming>| {
+        let answer = answer::answer(&request, of_page).await;
+        done.store(true, Relaxed);
+        Ok::<_, Infallible>(answer)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
@@ -119,53 +126,6 @@ async fn connection(stream: TcpStream, page: Arc<Page>) {
         Ok(_) => Connection::Broken,
     };
     page.connections.count(ended);
-}
-
-fn answer(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
-        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return answer;
-    }
-    match request.uri().path() {
-        "/" => text(StatusCode::OK, PATHS.trim_end()),
-        "/live" => text(StatusCode::OK, "alive"),
-        "/ready" => match page.observer.get().map(|observer| ready::line(&observer.facts(), page.max_age)) {
-            Some(Ok(line)) => text(StatusCode::OK, &line),
-            Some(Err(line)) => text(StatusCode::SERVICE_UNAVAILABLE, &line),
-            None => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the plugin is being made"),
-        },
-        "/metrics" if !page.shows_metrics => {
-            text(StatusCode::NOT_FOUND, "SELF_METRICS says that the metrics are not shown here")
-        }
-        "/metrics" => match page.observer.get() {
-            Some(observer) => {
-                let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-                let format = Format::accepted(accept.unwrap_or_default());
-                respond(StatusCode::OK, format.content_type(), exposition::encode(format, observer.facts()))
-            }
-            None => text(StatusCode::SERVICE_UNAVAILABLE, "the plugin is being made"),
-        },
-        _ => text(StatusCode::NOT_FOUND, PATHS.trim_end()),
-    }
-}
-
-fn text(status: StatusCode, line: &str) -> Response<Full<Bytes>> {
-    respond(status, "text/plain; charset=utf-8", format!("{line}\n"))
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    for (name, value) in [
-        (header::CONTENT_TYPE, content_type),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
 }
 
 #[cfg(test)]

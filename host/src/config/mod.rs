@@ -18,6 +18,7 @@ pub(crate) mod access;
 mod choices;
 mod flags;
 mod secret;
+mod shown;
 mod together;
 mod url;
 pub mod vars;
@@ -31,6 +32,7 @@ mod tests;
 pub(crate) use self::flags::flags;
 use self::kind::Kind;
 pub use self::secret::Secret;
+pub use self::shown::Shown;
 pub use self::table::Var;
 pub use self::url::TargetUrl;
 pub use self::vars::Config;
@@ -48,13 +50,14 @@ impl Config {
         flags: &ArgMatches,
         env: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Mistakes> {
-        let mut reader = Reader { heeded, flags, env: &env, mistakes: Vec::new() };
+        let mut reader = Reader { heeded, flags, env: &env, mistakes: Vec::new(), shown: Vec::new() };
         let config = Config::read(&mut reader).and_then(|mut config| {
             let labels = std::mem::take(&mut config.external_labels);
             config.external_labels = reader.expand(&vars::EXTERNAL_LABELS, labels)?;
             if config.instance.is_empty() {
                 config.instance = (reader.env)("HOSTNAME").and_then(|name| name.into_string().ok()).unwrap_or_default();
             }
+            shown::complete(&mut config);
             Some(config)
         });
         reader.contradictions();
@@ -131,6 +134,7 @@ pub(crate) struct Reader<'a> {
     flags: &'a ArgMatches,
     env: &'a dyn Fn(&str) -> Option<OsString>,
     mistakes: Vec<String>,
+    shown: Vec<Shown>,
 }
 
 impl Reader<'_> {
@@ -142,7 +146,11 @@ impl Reader<'_> {
             Some(None) => Err("not valid UTF-8"),
         };
         match text.and_then(|text| kind.parse(text)) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                let given = given.as_deref().and_then(OsStr::to_str).map(|text| (source.as_str(), text.trim()));
+                self.shown.push(Shown::of(var, given));
+                Some(value)
+            }
             Err(wrong) => {
                 let given = given.unwrap_or_else(|| var.default.into());
                 self.mistakes.push(mistake(var, &source, &given.to_string_lossy(), wrong));

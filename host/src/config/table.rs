@@ -87,13 +87,15 @@ macro_rules! settings {
                 #[doc = $help]
                 pub $field: $type,
             )*)*
+            /// All of them as they are in force, in the order of the table, without secrets.
+            pub shown: Vec<$crate::config::Shown>,
         }
 
         impl Config {
             /// Reads every variable, so that `reader` meets every mistake; `None` when there was one.
             pub(super) fn read(reader: &mut $crate::config::Reader<'_>) -> Option<Self> {
                 $($(let $field = reader.read(&$name, &$kind);)*)*
-                Some(Config { $($($field: $field?,)*)* })
+                Some(Config { $($($field: $field?,)*)* shown: std::mem::take(&mut reader.shown) })
             }
         }
     };

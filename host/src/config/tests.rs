@@ -10,6 +10,7 @@ use self::cases::cases;
 use super::vars::TABLE;
 use super::*;
 use crate::cli::{self, Action};
+use crate::generated;
 use crate::log::{Format, Level};
 
 mod cases;
@@ -299,7 +300,7 @@ mod secrets {
 
         let flags = clap::Command::new("x").args(flags(TABLE)).get_matches_from(["x"]);
         let hidden = |name: &str| (name == "HIDDEN").then(|| "9pw".into());
-        let mut reader = Reader { heeded: TABLE, flags: &flags, env: &hidden, mistakes: Vec::new() };
+        let mut reader = Reader { heeded: TABLE, flags: &flags, env: &hidden, mistakes: Vec::new(), shown: Vec::new() };
         assert!(Config::read(&mut reader).is_none());
         assert_eq!(reader.mistakes.len(), 1);
         assert!(reader.mistakes[0].starts_with("HIDDEN=\"***\": "), "{:?}", reader.mistakes);
@@ -307,6 +308,7 @@ mod secrets {
         reader.env = &|name| (name == "HIDDEN").then(|| "good".into());
         let config = Config::read(&mut reader).unwrap();
         assert_eq!((config.hidden.as_str(), config.open), ("good", Duration::from_secs(1)));
+        assert!(config.shown.iter().any(|shown| shown.name == "HIDDEN" && shown.is_hidden && shown.value.is_none()));
     }
 }
 
@@ -331,21 +333,27 @@ fn no_color_counts_unless_it_is_empty() {
     assert!(!colour_allowed(|name| (name == "NO_COLOR").then(|| "0".into())));
 }
 
-/// `docs/configuration.md` holds the table between two marks; `UPDATE_GENERATED=1` writes it anew.
+/// `UPDATE_GENERATED=1` writes both anew.
 #[test]
-fn the_reference_is_generated_from_the_table() {
-    const BEGIN: &str = "<!-- generated from host/src/config/vars.rs: begin -->\n";
-    const END: &str = "<!-- generated: end -->\n";
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let (head, rest) = text.split_once(BEGIN).unwrap();
-    let (_, tail) = rest.split_once(END).unwrap();
-    let wanted = format!("{head}{BEGIN}{}{END}{tail}", reference());
-    if std::env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1") {
-        std::fs::write(&file, wanted).unwrap();
-    } else {
-        assert!(text == wanted, "docs/configuration.md is stale: UPDATE_GENERATED=1 cargo test writes it anew");
+fn the_references_are_generated_from_the_table() {
+    generated::holds("docs/configuration.md", "host/src/config/vars.rs", &reference());
+    generated::holds("deploy/.env.example", "host/src/config/vars.rs", &example());
+}
+
+/// Every variable as a line that is commented out, below a line that says what it does.
+fn example() -> String {
+    let mut file = String::new();
+    let mut group = "";
+    for var in TABLE {
+        if var.group != group {
+            group = var.group;
+            file += &format!("\n## {group}\n");
+        }
+        let unit = if var.unit.is_empty() { String::new() } else { format!(" ({})", var.unit) };
+        let unset = if var.default.is_empty() { " Unset by default." } else { "" };
+        file += &format!("\n# {}{unit}{unset}\n# {}={}\n", var.help, var.name, var.default);
     }
+    file + "\n"
 }
 
 fn reference() -> String {

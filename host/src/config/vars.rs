@@ -275,7 +275,7 @@ settings! {
         default: "1GiB",
         unit: "",
         help: "How much of the disk the spool may take; the oldest batches make room.",
-        why: "At ten samples a second of five series, months; it replaces MAX_RETRY_BATCHES and MAX_RETRY_BYTES.",
+        why: "Ten readings a second of five series fill it in twelve days; it replaces MAX_RETRY_BATCHES and MAX_RETRY_BYTES.",
     }
     SPOOL_MAX_AGE_S {
         field: spool_max_age: Duration,
@@ -423,9 +423,9 @@ settings! {
         kind: Listen,
         default: "127.0.0.1:9464",
         unit: "",
-        help: "Where /live, /ready and /metrics are served, and where monitor-host health asks; off: nowhere.",
-        why: "Readable on this machine alone. The image sets 0.0.0.0:9464, because a container has a network of its own. \
-              9464 is the port that exporters of OpenTelemetry use.",
+        help: "Where the status page (/), /live, /ready and /metrics are served, and monitor-host health asks; off: nowhere.",
+        why: "Readable on this machine alone, by its address or as localhost. The image sets 0.0.0.0:9464, because a container has \
+              a network of its own. 9464 is the port that exporters of OpenTelemetry use.",
     }
     READY_MAX_AGE_S {
         field: ready_max_age: Option<Duration>,

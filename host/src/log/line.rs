@@ -29,6 +29,18 @@ impl Said {
         Said { level: Level::WARN, target: "monitor_host::log", fields }
     }
 
+    /// Level, target, message, and the fields as `name=value`, control characters escaped.
+    pub(super) fn parts(self) -> (&'static str, &'static str, String, String) {
+        let (mut message, mut fields) = (String::new(), String::new());
+        push_escaped(&mut message, &self.fields.message);
+        for (name, value) in self.fields.fields {
+            let blank = if fields.is_empty() { "" } else { " " };
+            let _ = write!(fields, "{blank}{name}=");
+            push_value(&mut fields, &value);
+        }
+        (level_name(self.level), self.target, message, fields)
+    }
+
     pub(super) fn json(self, now: Timestamp) -> String {
         let Fields { message, fields } = self.fields;
         let head = [
@@ -65,13 +77,7 @@ impl Said {
         push_escaped(&mut line, &message);
         for (name, value) in fields {
             let _ = write!(line, " {dim}{name}={reset}");
-            match value {
-                Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
-                    push_escaped(&mut line, &format!("\"{}\"", text.replace('"', "\\\"")));
-                }
-                Value::String(text) => push_escaped(&mut line, &text),
-                other => push_escaped(&mut line, &other.to_string()),
-            }
+            push_value(&mut line, &value);
         }
         line.push('\n');
         line
@@ -96,6 +102,16 @@ fn visible(json: &str) -> String {
         }
     }
     visible
+}
+
+fn push_value(line: &mut String, value: &Value) {
+    match value {
+        Value::String(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
+            push_escaped(line, &format!("\"{}\"", text.replace('"', "\\\"")));
+        }
+        Value::String(text) => push_escaped(line, text),
+        other => push_escaped(line, &other.to_string()),
+    }
 }
 
 fn push_escaped(line: &mut String, text: &str) {

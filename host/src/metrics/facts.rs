@@ -162,6 +162,7 @@ impl Observer {
             about: self.about.clone(),
             ledger: self.ledger.snapshot(),
             plugin: self.plugin.get(),
+            plugin_since_ms: self.plugin.since_ms(),
             processed: self.processed.depth(),
             series: self.table.len(),
             max_series: self.table.max_len(),
@@ -194,6 +195,8 @@ pub struct Facts {
     pub ledger: Snapshot,
     /// How the plugin is, and what there was of it.
     pub plugin: (State, Books),
+    /// When its present or last instance began to run.
+    pub plugin_since_ms: Option<i64>,
     /// The processed queue.
     pub processed: Depth,
     /// How many series are known.

@@ -1,7 +1,6 @@
 //! The table, and what is made of it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,6 +9,7 @@ use super::exposition::{self, Format};
 use super::facts::{About, Connection, Facts};
 use super::*;
 use crate::batching::OWN_SERIES;
+use crate::generated;
 use crate::keep::{Bounds, Look, SpoolLook};
 use crate::ledger::Ledger;
 use crate::queue::Depth;
@@ -23,6 +23,7 @@ pub(crate) fn facts() -> Facts {
         about: About { name: "monitor-\"x\\\n".into(), version: "1.2.3".into(), api: "1.0.0".into(), isolation: "off" },
         ledger: Ledger::default().snapshot(),
         plugin: Default::default(),
+        plugin_since_ms: None,
         processed: Depth { items: 3, capacity: 1000 },
         series: 5,
         max_series: 100,
@@ -153,21 +154,10 @@ proptest! {
     }
 }
 
-/// `docs/metrics.md` holds the table between two marks; `UPDATE_GENERATED=1` writes it anew.
+/// `UPDATE_GENERATED=1` writes it anew.
 #[test]
 fn the_reference_is_generated_from_the_table() {
-    const BEGIN: &str = "<!-- generated from host/src/metrics.rs: begin -->\n";
-    const END: &str = "<!-- generated: end -->\n";
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let (head, rest) = text.split_once(BEGIN).unwrap();
-    let (_, tail) = rest.split_once(END).unwrap();
-    let wanted = format!("{head}{BEGIN}{}{END}{tail}", reference());
-    if std::env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1") {
-        std::fs::write(&file, wanted).unwrap();
-    } else {
-        assert!(text == wanted, "docs/metrics.md is stale: UPDATE_GENERATED=1 cargo test writes it anew");
-    }
+    generated::holds("docs/metrics.md", "host/src/metrics.rs", &reference());
 }
 
 fn reference() -> String {

@@ -1,10 +1,10 @@
 //! What the sender counts of its requests.
 //!
-//! Enters: each request, when it is over, and how it ended; every delivery. Leaves: a [`Snapshot`] for the host's own
+//! Enters: each request, when it is over, and how it ended; every delivery, and why there was none. Leaves: a [`Snapshot`] for the host's own
 //! metrics. Written by one thread, a few times a request; read by any.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
@@ -51,6 +51,18 @@ pub struct Pushes {
     durations: [AtomicU64; DURATION_BOUNDS.len() + 1],
     duration_ns: AtomicU64,
     last_delivery: Mutex<Option<Delivery>>,
+    last_failure: Mutex<Option<Failure>>,
+}
+
+/// A request that did not deliver its batch.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Never set back.
+    pub at: Instant,
+    /// [`Ending::Failed`] or [`Ending::Refused`].
+    pub ending: Ending,
+    /// The receiver's words, or why there are none; without secrets.
+    pub why: Arc<str>,
 }
 
 /// The moment of a delivery, by both clocks.
@@ -78,6 +90,13 @@ impl Pushes {
         self.endings[ending as usize].fetch_add(1, Relaxed);
     }
 
+    /// Why the request failed, or was refused, that was told last.
+    pub(super) fn failed(&self, ending: Ending, at: Instant, why: &str) {
+        self.ended(ending);
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Failure { at, ending, why: why.into() });
+    }
+
     /// A batch was delivered, over the network or, in a dry run, to whoever reads.
     pub fn delivered(&self, at: Instant, wall_ms: i64) {
         self.ended(Ending::Delivered);
@@ -96,6 +115,7 @@ impl Pushes {
             durations,
             duration: Duration::from_nanos(read(&self.duration_ns)),
             last_delivery: *self.last_delivery.lock().unwrap_or_else(PoisonError::into_inner),
+            last_failure: self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
@@ -117,6 +137,8 @@ pub struct Snapshot {
     pub duration: Duration,
     /// The last delivery, if there was one.
     pub last_delivery: Option<Delivery>,
+    /// The last request that was refused or failed, if there was one.
+    pub last_failure: Option<Failure>,
 }
 
 #[cfg(test)]
@@ -154,11 +176,12 @@ mod tests {
     #[test]
     fn the_last_delivery_is_the_last_one() {
         let (pushes, now) = (Pushes::default(), Instant::now());
-        pushes.ended(Ending::Failed);
+        pushes.failed(Ending::Failed, now, "HTTP 503");
         pushes.delivered(now, 1);
         pushes.delivered(now, 7);
         let snapshot = pushes.snapshot();
         assert_eq!(snapshot.endings.map(|(_, count)| count), [2, 0, 1, 0]);
         assert_eq!(snapshot.last_delivery.map(|delivery| delivery.wall_ms), Some(7));
+        assert_eq!(snapshot.last_failure.map(|failure| failure.why), Some("HTTP 503".into()));
     }
 }

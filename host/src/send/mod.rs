@@ -29,6 +29,7 @@ use crate::keep::{Kept, Taken};
 use crate::ledger::{Ledger, Place, Reason};
 use crate::log::Limit;
 use crate::negotiate::{self, Answer, Choice, Current, Negotiation, Written};
+use crate::notify::pulse::Pulse;
 use crate::retry::{self, Backoff, CatchUp, Verdict};
 
 /// Where batches go, and how long an answer may take.
@@ -68,6 +69,7 @@ pub struct Sender {
     /// What the batching stage reads of it.
     protocol: Arc<Current>,
     finish_by: watch::Receiver<Option<Instant>>,
+    pulse: Arc<Pulse>,
     backoff: Backoff,
     failure_limit: Limit,
     age_limit: Limit,
@@ -112,6 +114,7 @@ impl Sender {
             negotiation,
             protocol,
             finish_by,
+            pulse: Arc::default(),
             backoff,
             failure_limit,
             age_limit: Limit::default(),
@@ -121,10 +124,16 @@ impl Sender {
         })
     }
 
+    /// Says in `pulse` by when it moves again.
+    pub fn pulsing(mut self, pulse: Arc<Pulse>) -> Self {
+        self.pulse = pulse;
+        self
+    }
+
     /// Sends until nothing is kept any more and nothing will come, or until time is up.
     pub fn run(mut self) {
         let mut not_before = None;
-        while let Taken::Batch(mut batch) = self.kept.take(not_before) {
+        while let Taken::Batch(mut batch) = self.take(not_before) {
             if self.is_too_old(&batch) {
                 continue;
             }
@@ -137,6 +146,7 @@ impl Sender {
                         None => break None,
                     }
                 }
+                self.pulse.moves_by(Instant::now() + self.target.timeout);
                 self.renew();
                 let began = Instant::now();
                 let outcome = self.runtime.block_on(self.attempt(&batch));
@@ -147,6 +157,12 @@ impl Sender {
                 }
             };
         }
+    }
+
+    /// The next batch. Whoever waits for one has no word to keep: with nothing to send it may be long.
+    fn take(&self, not_before: Option<Instant>) -> Taken {
+        self.pulse.rests();
+        self.kept.take(not_before)
     }
 
     /// Drops a batch that has outlived MAX_SAMPLE_AGE_S.
@@ -350,7 +366,7 @@ impl Sender {
         self.ledger.deliver_exemplars(exemplars);
         self.ledger.discard_exemplars(Reason::Refused, batch.exemplars - exemplars);
         self.kept.settled();
-        self.pushes.ended(Ending::Refused);
+        self.pushes.failed(Ending::Refused, Instant::now(), why);
         // The receiver is there and answers: the next batch need not wait.
         self.backoff.succeeded();
         let (from_ms, to_ms) = batch.time_range_ms;
@@ -369,7 +385,7 @@ impl Sender {
     fn failed(&mut self, mut batch: Batch, asked: Option<Duration>, why: &str) -> Duration {
         batch.attempts = batch.attempts.saturating_add(1);
         self.catch_up.begin();
-        self.pushes.ended(Ending::Failed);
+        self.pushes.failed(Ending::Failed, Instant::now(), why);
         let gap = self.backoff.failed(asked, fastrand::f64());
         let overflow = self.kept.put_back(batch);
         if let Some(suppressed) = self.failure_limit.allow(Instant::now()) {

@@ -62,8 +62,8 @@ pub struct Books {
 }
 
 enum Command {
-    /// The workers may start; what ends the run is told there.
-    Run(Sender<Ended>),
+    /// The workers may start; what ends the run is told there. The other end is disconnected when both have started.
+    Run(Sender<Ended>, Sender<()>),
     /// The run is ending, and nothing has failed: its series go on in the next one.
     GoOnLater,
     /// A worker is to end. No instance is made any more.
@@ -124,9 +124,11 @@ impl Supervisor {
         }
     }
 
-    /// Starts the workers; the ends of those that end the run go to `endings`.
+    /// Starts the workers, and returns when both have started; the ends of those that end the run go to `endings`.
     pub fn run(&self, endings: Sender<Ended>) {
-        let _ = self.commands.send(Command::Run(endings));
+        let (starting, started) = bounded(0);
+        let _ = self.commands.send(Command::Run(endings, starting));
+        let _ = started.recv();
     }
 
     /// The run is ending by itself: the series of the plugin go on in the next one.

@@ -116,13 +116,15 @@ impl Shell {
 
     /// From the first instance to the end of the last.
     pub(super) fn run(mut self, first: One, over: Sender<()>) {
-        let Ok(Command::Run(endings)) = self.commands.recv() else { return };
+        let Ok(Command::Run(endings, starting)) = self.commands.recv() else { return };
         self.endings = Some(endings);
+        let mut starting = Some(starting);
         let mut one = Some(first);
         while let Some(mut present) = one.take() {
             present.since = Instant::now();
             present.running.start(&self.events.0);
             self.status.begins(present.running.meter());
+            drop(starting.take());
             self.release_left_at = Some(present.since + self.settings.grace);
             self.failing = false;
             let watched = self.watch(&present);
@@ -330,7 +332,7 @@ impl Shell {
                 self.intake.end_of_run();
             }
             Command::End(until) => (self.stopping, self.end_by) = (true, Some(until)),
-            Command::Run(_) => {}
+            Command::Run(..) => {}
         }
     }
 

@@ -7,6 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use monitor_plugin_api::abi::RawQueueStats;
+use monitor_plugin_api::now_ms;
 
 use super::Books;
 use crate::plugin::Meter;
@@ -26,6 +27,8 @@ pub enum State {
 #[derive(Debug, Default)]
 struct Inner {
     state: State,
+    /// When the present or last instance began to run, in milliseconds since the Unix epoch.
+    since_ms: Option<i64>,
     /// Without the raw queue of the present instance.
     books: Books,
     present: Option<Meter>,
@@ -45,9 +48,14 @@ impl Status {
         (inner.state, Books { raw, ..inner.books })
     }
 
+    /// When the present or last instance began to run, in milliseconds since the Unix epoch; none before the first.
+    pub fn since_ms(&self) -> Option<i64> {
+        self.lock().since_ms
+    }
+
     pub(super) fn begins(&self, meter: Meter) {
         let mut inner = self.lock();
-        (inner.state, inner.present) = (State::Running, Some(meter));
+        (inner.state, inner.present, inner.since_ms) = (State::Running, Some(meter), Some(now_ms()));
     }
 
     pub(super) fn set(&self, state: State) {

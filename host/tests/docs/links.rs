@@ -36,6 +36,15 @@ fn broken(page: &str, target: &str) -> Option<String> {
 }
 
 #[test]
+fn the_readme_leads_to_every_page() {
+    let readme = read("README.md");
+    let linked: Vec<&str> = prose(&readme).flat_map(|(_, line)| links(line)).collect();
+    let forgotten: Vec<String> =
+        files("docs", ".md").into_iter().filter(|page| !linked.contains(&page.as_str())).collect();
+    assert_none(&forgotten, "pages that README.md does not link");
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let mut wrong = Vec::new();
     for page in files(".", ".md") {

@@ -64,6 +64,14 @@ fn metrics_that_pages_name_exist() {
     assert_none(&wrong, "metrics that docs/metrics.md does not have");
 }
 
+#[test]
+fn operating_says_of_each_metric_what_is_normal() {
+    let page = read(OPERATING);
+    let named: BTreeSet<String> = words(&page, "monitor_client_").map(str::to_owned).collect();
+    let known = first_cells(&read("docs/metrics.md"), "Metric");
+    assert_none(&lacking(&known, &named), "metrics that docs/operating.md does not have");
+}
+
 /// What pages say of the environment that is not ours to read.
 const FOREIGN: &[&str] = &[
     // The system's and other programs'.

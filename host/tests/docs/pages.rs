@@ -31,16 +31,12 @@ pub(crate) fn anchor(heading: &str) -> String {
         rest = after.split_once(')').map_or("", |(_, behind)| behind);
     }
     shown.push_str(rest);
-    let kept = shown
-        .to_lowercase()
-        .chars()
-        .filter_map(|c| match c {
-            ' ' => Some('-'),
-            '-' | '_' => Some(c),
-            c => c.is_alphanumeric().then_some(c),
-        })
-        .collect::<String>();
-    kept
+    let kept = |c: char| match c {
+        ' ' => Some('-'),
+        '-' | '_' => Some(c),
+        c => c.is_alphanumeric().then_some(c),
+    };
+    shown.to_lowercase().chars().filter_map(kept).collect()
 }
 
 /// The rows of all tables whose first column has this heading: the line, and the cells.
@@ -85,14 +81,11 @@ pub(crate) fn code(text: &str) -> impl Iterator<Item = &str> {
 
 /// The targets of a line's links.
 pub(crate) fn links(line: &str) -> Vec<&str> {
-    // Code may look like a link.
+    let texts = line.split('`').step_by(2);
     let mut found = Vec::new();
-    for (i, part) in line.split('`').enumerate() {
-        let targets = part.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
-        match i % 2 {
-            0 => found.extend(targets),
-            _ => {}
-        }
+    for text in texts {
+        // Code, which is passed over, may look like a link.
+        found.extend(text.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target)));
     }
     found
 }

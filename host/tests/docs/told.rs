@@ -24,7 +24,7 @@ const SPOKEN: &[(&str, usize)] = &[
     ("host/src/access/watched.rs", 2),
     ("host/src/admin/health.rs", 3),
     ("host/src/admin/ready.rs", 3),
-    ("host/src/admin/server.rs", 3),
+    ("host/src/admin/answer.rs", 3),
     ("host/src/batching.rs", 3),
     ("host/src/config/access.rs", 2),
     ("host/src/config/kind.rs", 2),
@@ -52,7 +52,7 @@ const SPOKEN: &[(&str, usize)] = &[
 const SILENT: &[&str] = &["accepts", "command", "difference"];
 
 /// Texts in those files that are none: the halves of a sentence, what a file should hold, the words of others that are
-/// looked for.
+/// looked for, a list of paths.
 const NO_MESSAGE: &[&str] = &[
     "or leave it out",
     "rebuild it with the monitor-plugin-api … of this host",
@@ -66,6 +66,7 @@ const NO_MESSAGE: &[&str] = &[
     ": cannot open shared object file:",
     "' not found (required by",
     "has overflowed its stack",
+    "monitor-host: / (the status page), /live, /ready, /metrics",
     "memory allocation of",
 ];
 

@@ -116,7 +116,7 @@ fn an_answer_is_never_unpacked() {
     let running = host(&front.url("http://localhost")).spawn();
     let heard = front.wait(|_| true);
     assert_eq!(heard.all("accept-encoding"), [""; 0]);
-    let told = running.wait_for_log(|line| line.level() == "ERROR", LONG);
+    let told = wait_for_text(&running, "refused a batch for good");
     assert!(told.message().ends_with("as it is."), "{}", told.text);
     stop(&running);
 }

@@ -63,4 +63,5 @@ mod scrape;
 mod access;
 mod admin;
 mod deploy;
+mod notify;
 mod variables;

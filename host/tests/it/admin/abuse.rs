@@ -105,12 +105,28 @@ fn no_answer_gives_a_secret_away() {
     let page = Page::of(&running);
     page.until("/ready", |answer| answer.status == 200);
     // Each answer is looked through.
-    for path in ["/", "/live", "/ready", "/metrics", "/nothing", "/?token=x"] {
+    for path in [
+        "/",
+        "/live",
+        "/ready",
+        "/metrics",
+        "/nothing",
+        "/?token=x",
+        "/script.js",
+        "/status.json",
+        "/series.json?limit=200",
+        "/history.json?id=0",
+    ] {
         for accept in ["", "application/openmetrics-text"] {
             page.ask("GET", path, &[("Accept", accept)]);
         }
         page.ask("POST", path, &[]);
     }
+    // A receiver that repeats what it was sent; its words stand on the status page, with the settings.
+    sink.answer(serde_json::json!({"status": 503, "body": "no header-secret, no query-secret, no pass-of-url"}));
+    let told = page.until("/status.json", |answer| answer.body.contains("HTTP 503"));
+    assert!(told.body.contains("REMOTE_WRITE_HEADERS") && told.body.contains("?***"), "{told:?}");
+    sink.answer_as_usual();
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         running.assert_no_secret_in("an answer with header-secret in it");
     }));

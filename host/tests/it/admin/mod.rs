@@ -6,6 +6,7 @@
 mod abuse;
 mod health;
 mod moves;
+mod page;
 mod prometheus;
 mod pushed;
 mod ready;

@@ -95,7 +95,8 @@ fn the_page_answers_what_it_is_asked_and_nothing_else() {
     let running = quickly(&sink).spawn();
     let page = Page::of(&running);
     page.until("/ready", is_ready);
-    assert_eq!(page.get("/").body, "monitor-host: /live, /ready, /metrics\n");
+    let paths = "monitor-host: / (the status page), /live, /ready, /metrics\n";
+    assert_eq!(page.get("/somewhere").body, paths);
     assert_eq!((page.get("/live").status, page.get("/live?x=1").body.as_str()), (200, "alive\n"));
     for path in ["/nothing", "/metrics/", "/../etc/passwd", "//live"] {
         assert_eq!(page.get(path).status, 404, "{path}");

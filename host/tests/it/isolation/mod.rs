@@ -141,13 +141,15 @@ fn what_a_plugin_prints_is_no_frame() {
 }
 
 #[test]
-fn a_plugin_s_process_knows_no_secret() {
+fn a_plugin_s_process_knows_no_secret_and_no_service_manager() {
     let sink = Sink::start();
-    let running = isolated(&sink).env("REMOTE_WRITE_BEARER_TOKEN", "a-token").env("FAULT_AFTER", "77").spawn();
+    let running = isolated(&sink).env("REMOTE_WRITE_BEARER_TOKEN", "a-token").env("FAULT_AFTER", "77");
+    let running = running.env("NOTIFY_SOCKET", "@nobody").env("WATCHDOG_USEC", "60000000").spawn();
     let environment = fs::read(format!("/proc/{}/environ", plugin_of(&running))).unwrap();
     let environment = String::from_utf8_lossy(&environment);
     assert!(environment.contains("FAULT_AFTER=77"), "its own settings: {environment}");
     assert!(!environment.contains("a-token") && !environment.contains("REMOTE_WRITE_URL"), "{environment}");
+    assert!(!environment.contains("NOTIFY_SOCKET") && !environment.contains("WATCHDOG"), "{environment}");
     stop(&running);
 }
 
