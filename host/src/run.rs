@@ -85,7 +85,11 @@ fn look(manager: &mut Manager, pipeline: &Pipeline) {
         None => manager.alive(&pipeline.state()),
         Some((stage, late)) => {
             let late_s = late.as_secs_f64();
-            tracing::error!(stage, late_s, "a thread of the host's hangs: the watchdog is not told that this run is alive");
+            tracing::error!(
+                stage,
+                late_s,
+                "a thread of the host's hangs: the watchdog is not told that this run is alive"
+            );
             manager.not_alive(&format!("{stage} should have moved {late_s:.1} s ago"));
         }
     }

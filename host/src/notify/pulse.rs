@@ -75,7 +75,8 @@ mod tests {
         let stages = ["batching", "sender"].map(|name| Stage { name, pulse: Arc::default() });
         let [batching, sender] = &stages;
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let latest = |after: Duration| latest(&stages, second, start + after).map(|(name, late)| (name, late.as_secs()));
+        let latest =
+            |after: Duration| latest(&stages, second, start + after).map(|(name, late)| (name, late.as_secs()));
 
         // Both rest, for however long.
         assert_eq!(latest(1_000_000 * second), None);

@@ -37,10 +37,7 @@ fn each_word_is_a_datagram() {
     assert_eq!(heard(&socket), "READY=1\nSTATUS=running");
     assert_eq!(heard(&socket), "WATCHDOG=1\nSTATUS=ready: the last delivery was 1.0 s ago");
     assert_eq!(heard(&socket), "STATUS=batching has not moved WATCHDOG=1");
-    assert_eq!(
-        heard(&socket),
-        "STOPPING=1\nEXTEND_TIMEOUT_USEC=13000000\nSTATUS=ending: what waits is delivered"
-    );
+    assert_eq!(heard(&socket), "STOPPING=1\nEXTEND_TIMEOUT_USEC=13000000\nSTATUS=ending: what waits is delivered");
     manager.alive(&"ä".repeat(MAX_STATUS + 1));
     assert_eq!(heard(&socket).chars().count(), "WATCHDOG=1\nSTATUS=".len() + MAX_STATUS);
 }
