@@ -145,15 +145,19 @@ fn flags_that_pages_give_to_the_host_exist() {
     known.extend(["help", "version"].map(str::to_owned));
     let mut wrong = Vec::new();
     for page in guides() {
-        for (number, line) in read(&page).lines().enumerate() {
-            // `cargo test -p monitor-host --test it` is cargo's.
-            let given = line.split_once("monitor-host ").filter(|(before, _)| !before.ends_with("-p "));
-            let given = given.map_or("", |(_, given)| given.split(['`', '#', '|']).next().unwrap_or(""));
+        let text = read(&page);
+        for (at, name) in text.match_indices("monitor-host ") {
+            // In `cargo test -p monitor-host --test it` they are cargo's.
+            if text[..at].trim_end().ends_with("-p") {
+                continue;
+            }
+            let given = text[at + name.len()..].split(['`', '#', '|', '\n']).next().unwrap_or("");
             let flags = given.split_whitespace().filter_map(|word| word.strip_prefix("--"));
             let flags = flags.map(|flag| flag.split(['=', ',', ')', ']', ';', '.']).next().unwrap_or(flag));
             let unknown =
                 flags.filter(|flag| flag.starts_with(|c: char| c.is_ascii_lowercase()) && !known.contains(*flag));
-            wrong.extend(unknown.map(|flag| format!("{page}:{}: --{flag}", number + 1)));
+            let line = text[..at].lines().count();
+            wrong.extend(unknown.map(|flag| format!("{page}:{line}: --{flag}")));
         }
     }
     assert_none(&wrong, "flags that monitor-host does not have");
