@@ -1,7 +1,7 @@
 //! The admin page: whether the run is alive, whether it delivers, its metrics, and the status page, over plain HTTP.
 //!
 //! Enters: connections to ADMIN_ADDR. Leaves: `/live`, `/ready` ([`ready`]), `/metrics`; `/`, which is a page for people
-//! (`page/`), and what it asks for each second: [`status`], [`search`], [`seen`]; and, by `monitor-host health`
+//! (`page/`), and what it asks for each second: `status`, `search`, `seen`; and, by `monitor-host health`
 //! ([`health`]), an exit status. A thread of its own serves it, with a runtime that has no other; it opens the one socket
 //! of a run that listens.
 //!
@@ -99,7 +99,7 @@ impl Admin {
             connections,
             search: Search::default(),
             looked: Notify::new(),
-            is_local: address.ip().is_loopback(),
+            is_local: address.ip().to_canonical().is_loopback(),
         });
         let started = listen(address).and_then(|listener| {
             let in_use = listener.local_addr()?;

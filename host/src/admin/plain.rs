@@ -79,7 +79,7 @@ fn well(facts: &Facts, known: &Known, failure: Option<&Failure>) -> Told {
 /// The first thing that is wrong on the way of a sample is what the rest follows from.
 fn amiss(facts: &Facts, known: &Known, failure: Option<&Failure>) -> Told {
     if facts.is_ending {
-        return ("The run is ending: what still waits is being delivered.".to_owned(), Vec::new());
+        return ("The run is ending: what still waits is pushed a last time.".to_owned(), Vec::new());
     }
     match facts.plugin.0 {
         State::Running => {}
@@ -254,7 +254,7 @@ mod tests {
             f.now += Duration::from_secs(61);
         };
         assert_eq!(told(outage), no("Samples do not arrive: tcp connect error: Connection refused."));
-        assert_eq!(told(|f| f.is_ending = true), no("The run is ending: what still waits is being delivered."));
+        assert_eq!(told(|f| f.is_ending = true), no("The run is ending: what still waits is pushed a last time."));
         assert_eq!(told(|f| f.plugin.0 = State::Down), no("The plugin does not run: no samples come."));
         assert_eq!(told(|f| f.plugin.0 = State::Stalled), no("The plugin hangs: no samples come."));
         let first = |f: &mut Facts| f.pushes.last_delivery = None;

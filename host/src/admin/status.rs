@@ -39,6 +39,7 @@ struct Host<'a> {
     began_ms: i64,
     receiver_url: &'a str,
     is_dry_run: bool,
+    is_ending: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,6 +152,7 @@ impl<'a> Status<'a> {
                 began_ms: facts.map_or(known.began_ms, |facts| facts.began_ms),
                 receiver_url: &known.receiver_url,
                 is_dry_run: known.is_dry_run,
+                is_ending: facts.is_some_and(|facts| facts.is_ending),
             },
             delivery: facts.map_or_else(Plain::being_made, |facts| Plain::of(facts, known)),
             plugin: facts.map(plugin),

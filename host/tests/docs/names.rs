@@ -64,6 +64,14 @@ fn metrics_that_pages_name_exist() {
     assert_none(&wrong, "metrics that docs/metrics.md does not have");
 }
 
+#[test]
+fn operating_says_of_each_metric_what_is_normal() {
+    let page = read(OPERATING);
+    let named: BTreeSet<String> = words(&page, "monitor_client_").map(str::to_owned).collect();
+    let known = first_cells(&read("docs/metrics.md"), "Metric");
+    assert_none(&lacking(&known, &named), "metrics that docs/operating.md does not have");
+}
+
 /// What pages say of the environment that is not ours to read.
 const FOREIGN: &[&str] = &[
     // The system's and other programs'.
@@ -137,15 +145,19 @@ fn flags_that_pages_give_to_the_host_exist() {
     known.extend(["help", "version"].map(str::to_owned));
     let mut wrong = Vec::new();
     for page in guides() {
-        for (number, line) in read(&page).lines().enumerate() {
-            // `cargo test -p monitor-host --test it` is cargo's.
-            let given = line.split_once("monitor-host ").filter(|(before, _)| !before.ends_with("-p "));
-            let given = given.map_or("", |(_, given)| given.split(['`', '#', '|']).next().unwrap_or(""));
+        let text = read(&page);
+        for (at, name) in text.match_indices("monitor-host ") {
+            // In `cargo test -p monitor-host --test it` they are cargo's.
+            if text[..at].trim_end().ends_with("-p") {
+                continue;
+            }
+            let given = text[at + name.len()..].split(['`', '#', '|', '\n']).next().unwrap_or("");
             let flags = given.split_whitespace().filter_map(|word| word.strip_prefix("--"));
             let flags = flags.map(|flag| flag.split(['=', ',', ')', ']', ';', '.']).next().unwrap_or(flag));
             let unknown =
                 flags.filter(|flag| flag.starts_with(|c: char| c.is_ascii_lowercase()) && !known.contains(*flag));
-            wrong.extend(unknown.map(|flag| format!("{page}:{}: --{flag}", number + 1)));
+            let line = text[..at].lines().count();
+            wrong.extend(unknown.map(|flag| format!("{page}:{line}: --{flag}")));
         }
     }
     assert_none(&wrong, "flags that monitor-host does not have");

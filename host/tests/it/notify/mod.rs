@@ -120,7 +120,11 @@ fn an_outage_is_no_death() {
     wait_for_text(&running, "a push failed and will be tried again");
     let began = Instant::now();
     for _ in 0..10 {
-        assert!(manager.hears_within(5 * WATCHDOG).is_some_and(|words| alive(&words, "not ready")), "{}", running.log_text());
+        assert!(
+            manager.hears_within(5 * WATCHDOG).is_some_and(|words| alive(&words, "not ready")),
+            "{}",
+            running.log_text()
+        );
     }
     assert!(began.elapsed() < 10 * WATCHDOG, "at half of its time: {:?}", began.elapsed());
     sink.answer_as_usual();
@@ -138,14 +142,22 @@ fn a_plugin_that_hangs_is_not_the_watchdog_s() {
     let running = manager.watches(host(sink.url())).env("FAULT_GET_POWER", "hang").env("FAULT_AFTER", "5").spawn();
     sink.wait_samples(5, LONG);
     for _ in 0..10 {
-        assert!(manager.hears_within(LONG).is_some_and(|words| !words.starts_with("STATUS=")), "{}", running.log_text());
+        assert!(
+            manager.hears_within(LONG).is_some_and(|words| !words.starts_with("STATUS=")),
+            "{}",
+            running.log_text()
+        );
     }
 }
 
 #[test]
 fn a_manager_that_is_not_there_is_one_warning() {
     let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-socket");
-    for (socket, says) in [(nowhere.to_str().expect("UTF-8"), "can't be told"), ("notify", "neither a path"), ("vsock:2:1", "neither a path")] {
+    for (socket, says) in [
+        (nowhere.to_str().expect("UTF-8"), "can't be told"),
+        ("notify", "neither a path"),
+        ("vsock:2:1", "neither a path"),
+    ] {
         let running = host(NOWHERE).env("NOTIFY_SOCKET", socket).env("SHUTDOWN_TIMEOUT_S", "0.1").spawn();
         wait_for_text(&running, "a push failed");
         running.signal(SIGTERM);

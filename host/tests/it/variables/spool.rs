@@ -1,7 +1,7 @@
 //! What the variables of the spool do, as the next run, the receiver or the disk shows it.
 
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -127,12 +127,24 @@ fn with_a_spool_batches_are_cut_as_often() {
     assert!(often <= 8 && (12..=30).contains(&seldom) && never > 30, "{often}, {seldom}, {never}");
 }
 
+/// What makes every flush fail, compiled into this folder.
+fn unflushable(dir: &Path) -> PathBuf {
+    let (source, library) = (dir.join("flush.c"), dir.join("flush.so"));
+    std::fs::write(&source, include_str!("flush.c")).expect("a file");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).args([&library, &source]);
+    let output = compiler.output().expect("a C compiler, as Rust needs one to link");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    library
+}
+
 fn what_can_not_be_flushed_is_no_spool() {
+    let made = folder();
+    let library = unflushable(made.path());
     for (fsync, works) in [("0", true), ("", true), ("1", false)] {
         let (sink, dir) = (Sink::start(), folder());
-        // It takes every write, and refuses to be flushed.
-        symlink("/dev/null", dir.path().join("cursor")).expect("a link");
-        let host = pushing_to(&sink).env("SPOOL_DIR", dir.path()).env("SPOOL_FSYNC", fsync).spawn();
+        let host = pushing_to(&sink).env("SPOOL_DIR", dir.path()).env("SPOOL_FSYNC", fsync);
+        let host = host.env("LD_PRELOAD", &library).spawn();
         sink.wait_samples(10, SOON);
         let ledger = stop(&host);
         assert_eq!((ledger.delivered, ledger.dropped), (ledger.collected, 0));

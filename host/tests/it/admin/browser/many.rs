@@ -8,7 +8,7 @@ use crate::drive;
 use crate::sink::Sink;
 
 /// Processor time of the page's thread, in seconds, from nothing to the list and charts. None of it can be longer at one go.
-const TO_SHOW_S: f64 = 2.0;
+const TO_SHOW_S: f64 = 1.0;
 
 /// The same at one go, in milliseconds, by a clock that runs on while others have the processor.
 const LONGEST_TASK_MS: f64 = 4000.0;
