@@ -116,7 +116,7 @@ check_systemd() {
     check "with rapl.conf it reads them, and with bearer-token.conf a token" starts
     check "by one capability" equal "$(of_process CapEff)" 0000000000000004
     check "and sees nothing of other services" equal \
-        "$(inside nsenter --target "$(property MainPID)" --mount ls /var/lib/another /etc/monitor-host 2>/dev/null | wc -l)" 0
+        "$(inside nsenter --target "$(property MainPID)" --mount ls /var/lib/another/secret /etc/monitor-host/bearer-token 2>/dev/null | wc -l)" 0
     check "its energy is delivered" settled '*"RAPL is read"*' said
     inside systemctl stop monitor-host
     check "its ledger: nothing dropped, nothing left" grep -q '"pending":0,"dropped":0' <(said | tail -n 4)
