@@ -342,11 +342,8 @@ impl ProcessedQueue {
 
 /// The series of the histograms among these.
 fn histograms_in(asides: &[(usize, Aside)]) -> Vec<SeriesId> {
-    let series = |(_, aside): &(usize, Aside)| match aside {
-        Aside::Histogram(histogram) => Some(histogram.series),
-        _ => None,
-    };
-    asides.iter().filter_map(series).collect()
+    let of = |aside: &Aside| if let Aside::Histogram(histogram) = aside { Some(histogram.series) } else { None };
+    asides.iter().filter_map(|(_, aside)| of(aside)).collect()
 }
 
 #[cfg(test)]

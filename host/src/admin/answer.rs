@@ -26,11 +26,17 @@ const PATHS: &str = "monitor-host: / (the status page), /live, /ready, /metrics"
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// What belongs to the page.
-const PARTS: [(&str, &str, &[u8]); 4] = [
+const PARTS: [(&str, &str, &[u8]); 8] = [
     ("/", "text/html; charset=utf-8", include_bytes!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
-    ("/script.js", "text/javascript; charset=utf-8", include_bytes!("page/script.js")),
+    ("/script.js", SCRIPT, include_bytes!("page/script.js")),
+    ("/text.js", SCRIPT, include_bytes!("page/text.js")),
+    ("/path.js", SCRIPT, include_bytes!("page/path.js")),
+    ("/series.js", SCRIPT, include_bytes!("page/series.js")),
+    ("/chart.js", SCRIPT, include_bytes!("page/chart.js")),
     ("/icon.svg", "image/svg+xml", include_bytes!("page/icon.svg")),
 ];
 
@@ -189,9 +195,11 @@ mod tests {
         for outside in ["http:", "https:", "//", "style=", "onclick"] {
             assert!(!html.contains(outside), "{outside}");
         }
-        let script = String::from_utf8_lossy(PARTS[2].2);
-        for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
-            assert!(!script.contains(sink), "{sink}: labels and words of others are only ever text");
+        for (name, _, script) in PARTS.iter().filter(|(_, kind, _)| *kind == SCRIPT) {
+            let script = String::from_utf8_lossy(script);
+            for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+                assert!(!script.contains(sink), "{name}, {sink}: labels and words of others are only ever text");
+            }
         }
     }
 }

@@ -65,6 +65,10 @@ fn the_page_may_load_itself_and_nothing_else() {
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/script.js", "text/javascript; charset=utf-8"),
+        ("/text.js", "text/javascript; charset=utf-8"),
+        ("/path.js", "text/javascript; charset=utf-8"),
+        ("/series.js", "text/javascript; charset=utf-8"),
+        ("/chart.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ] {
         let answer = page.get(path);
