@@ -35,7 +35,7 @@ const texts = [];
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || !isShown(element) || element.closest('style, script, title, desc')) continue;
+    if (!walker.currentNode.textContent.trim() || !isShown(element) || element.closest('style, script, title')) continue;
     const style = getComputedStyle(element);
     const { width, height } = element.getBoundingClientRect();
     // What only a screen reader gets.

@@ -1,4 +1,4 @@
-//! What happens to a run, and how long it takes until somebody who looks at the page sees it: never longer than `until` waits.
+//! What happens to a run is seen on its page: samples that arrive, an outage, a plugin that dies, the end.
 
 use serde_json::json;
 use signal_hook::consts::SIGKILL;

@@ -4,14 +4,10 @@ const all = (selector, within = document) => [...within.querySelectorAll(selecto
 const text = (selector) => one(selector).textContent.replace(/\s+/g, ' ').trim();
 const delivers = () => one('#delivery').dataset.delivers;
 const count = (stage) => Number(one(`#path [data-stage="${stage}"] [data-count]`).dataset.count);
-const counts = () => Object.fromEntries(all('#path [data-stage]').map((g) => [g.dataset.stage, count(g.dataset.stage)]));
 const entry = (name) => all('#series button[data-series]').find((button) => button.dataset.series === name);
 const chart = (name) => all('#charts figure[data-series]').find((figure) => figure.dataset.series === name);
-const points = (name) => Number((chart(name).matches('[data-points]') ? chart(name) : one('[data-points]', chart(name))).dataset.points);
-const last = (name) => {
-    const element = one('[data-last]', chart(name));
-    return Number(element.dataset.last || element.textContent);
-};
+const points = (name) => Number(chart(name).dataset.points);
+const last = (name) => Number(one('[data-last]', chart(name)).dataset.last);
 const errors = () => all('#errors li').map((item) => item.textContent);
 const isShown = (element) => element.checkVisibility({ opacityProperty: true, visibilityProperty: true })
     && element.getClientRects().length > 0;

@@ -19,7 +19,10 @@ use crate::sink::Sink;
 const LARGEST_PICTURE: usize = 150 * 1024;
 
 /// Points of a chart at which the README's picture is taken; there are two a second.
-const HISTORY: usize = 150;
+const HISTORY: usize = 80;
+
+/// So many of them are awaited at a time.
+const STEP: usize = 10;
 
 /// WCAG 2's least contrast of text is part of the script; here is what it found.
 #[derive(Debug, Deserialize)]
@@ -90,10 +93,12 @@ fn the_readmes_picture_can_be_taken() {
     let Some(view) = View::of(&running) else { return };
     paint(&view, "light");
     resize(&view, 1200);
-    let enough = if update { HISTORY } else { 10 };
-    let names = ["package-0", "core", "dram"].map(|part| view.look_at(part));
+    let enough = if update { HISTORY } else { STEP };
+    let names = ["package-0", "core", "uncore", "dram", "gpu-0"].map(|part| view.look_at(part));
     for name in &names {
-        view.until::<bool>(&format!("delivers() === 'yes' && points({}) >= {enough}", json!(name)));
+        for step in (STEP..=enough).step_by(STEP) {
+            view.until::<bool>(&format!("delivers() === 'yes' && points({}) >= {step}", json!(name)));
+        }
     }
     view.see::<Value>("document.activeElement.blur()");
     // Settings are no picture.
