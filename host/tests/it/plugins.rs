@@ -37,13 +37,6 @@ pub(crate) fn so(package: &str) -> &'static Path {
 pub(crate) fn build(manifest: &Path, packages: &[&str], options: &[&str]) -> BTreeMap<String, PathBuf> {
     // Cargo names itself to what it runs; a test run by hand has the cargo that built it.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    // What cargo told this test of its package is no part of another build: crates whose build scripts look at that would be
-    // built again, and all that stands on them.
-    for (name, _) in env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
-            command.env_remove(name);
-        }
-    }
     command.args(["build", "--message-format=json-render-diagnostics", "--manifest-path"]).arg(manifest);
     // What cargo tells this test of its own package. A build script that looks at such (ring's does) would run again, and all
     // that needs it be compiled again, by this cargo and then by the next one that builds the tests.
