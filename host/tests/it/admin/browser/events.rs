@@ -4,6 +4,7 @@ use serde_json::json;
 use signal_hook::consts::SIGKILL;
 
 use super::View;
+use super::driver::Browser;
 use crate::admin::shown;
 use crate::faults::{LONG, host};
 use crate::receivers::port::Port;
@@ -90,15 +91,16 @@ fn an_outage_is_seen_and_so_is_its_end() {
 fn a_dead_plugin_is_seen_and_so_is_a_host_that_ended() {
     let sink = Sink::start();
     let dir = tempfile::tempdir().expect("a folder");
-    // Four die, each after ten readings; the gaps are up to two seconds long.
+    // Five die, each after ten readings; the gaps are up to four seconds long.
+    let Some(browser) = Browser::start() else { return };
     let running = shown(host(sink.url()))
         .env("PLUGIN_ISOLATION", "process")
         .env("PLUGIN_RESTART", "on-failure")
         .env("FAULT_PROCESS_DATA", "segfault")
-        .env("FAULT_FAULTY", "4")
+        .env("FAULT_FAULTY", "5")
         .env("FAULT_INSTANCES", dir.path().join("instances"))
         .spawn();
-    let Some(view) = View::of(&running) else { return };
+    let view = View::within(browser, &running);
     view.until::<bool>("delivers() === 'no' && /plugin/.test(text('#delivery'))");
     view.until::<bool>("errors().some((told) => told.includes('SIGSEGV'))");
     view.until::<bool>("delivers() === 'yes'");

@@ -36,10 +36,15 @@ impl<'a> View<'a> {
     /// Opens it. None, with one line that says so, where there is no browser; in CI that is a failure.
     #[track_caller]
     fn of(running: &'a Running) -> Option<Self> {
+        Some(Self::within(Browser::start()?, running))
+    }
+
+    /// Opens it in a browser that was started before the host, for what lasts moments.
+    #[track_caller]
+    fn within(browser: Browser, running: &'a Running) -> Self {
         let url = page_of(running);
-        let browser = Browser::start()?;
         browser.open(&format!("{url}/"));
-        Some(Self { running, browser, url })
+        Self { running, browser, url }
     }
 
     /// What this expression is in the page; see `look.js` for what it can be made of.
@@ -105,7 +110,7 @@ impl<'a> View<'a> {
         // What stands in the page itself is asked of nobody.
         let others = asked_for.iter().filter(|url| !url.starts_with(&ours) && !url.starts_with("data:"));
         assert_eq!(others.collect::<Vec<_>>(), [""; 0], "the page is to need nothing but its host");
-        assert!(asked_for.iter().any(|url| *url == ours), "the browser tells what it asks for: {asked_for:?}");
+        assert!(asked_for.contains(&ours), "the browser tells what it asks for: {asked_for:?}");
         self.running.assert_no_secret_in(&self.see::<String>("document.documentElement.outerHTML"));
     }
 }
