@@ -1,7 +1,7 @@
 //! The plot.
 //!
-//! Enters: runs of the simulation. Leaves: an SVG of two panels over one axis of time: requests a second, and what is left of
-//! the backlog. It has colours for light and for dark, and tells curves apart by dashes too.
+//! Enters: runs of the simulation. Leaves: an SVG of two panels over one axis of time: requests a second, and the
+//! batches that wait. It has colours for light and for dark, and tells curves apart by dashes too.
 
 use std::fmt::Write;
 
@@ -51,9 +51,10 @@ pub(crate) fn of(all: &[(Named, Seen)]) -> String {
     let last_s = (ends.fold(0.0, f64::max) / 120.0).ceil().clamp(2.0, 15.0) * 120.0;
     let x = |since_s: f64| LEFT + (since_s + BEFORE_S) / (last_s + BEFORE_S) * (RIGHT - LEFT);
 
-    let points: Vec<_> = curves.iter().map(|(class, (_, seen))| (*class, points(seen, back_s, last_s))).collect();
+    let points: Vec<_> =
+        curves.iter().map(|(class, (named, seen))| (*class, points(named, seen, back_s, last_s))).collect();
     let most = |value: fn(&Point) -> f64| points.iter().flat_map(|(_, all)| all).map(value).fold(1.0, f64::max);
-    let (decades, batches) = (most(|point| point.requests).max(able).log10().ceil(), most(|point| point.left));
+    let (decades, batches) = (most(|point| point.requests).max(able).log10().ceil(), most(|point| point.waiting));
     let lowest = (able.log10() - 1.5).floor().max(0.0);
     let requests_y = |value: f64| {
         let share = (value.max(1.0).log10() - lowest) / (decades - lowest);
@@ -61,7 +62,7 @@ pub(crate) fn of(all: &[(Named, Seen)]) -> String {
     };
     let step = nice(batches / 4.0);
     let full = (batches / step).ceil() * step;
-    let left_y = |value: f64| TOPS[1] + PANEL * (1.0 - value / full);
+    let waiting_y = |value: f64| TOPS[1] + PANEL * (1.0 - value / full);
 
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
@@ -77,10 +78,10 @@ pub(crate) fn of(all: &[(Named, Seen)]) -> String {
         let _ = writeln!(svg, "<path class=\"curve {class}\" d=\"M{from} 50h36\"/>");
         text(&mut svg, from + 44.0, 54.0, "start", named.name);
     }
-    for (top, title) in TOPS.into_iter().zip([
-        format!("requests a second (the most of {STEP_S} seconds)"),
-        "batches of the outage that still wait, in millions".to_owned(),
-    ]) {
+    for (top, title) in TOPS
+        .into_iter()
+        .zip([format!("requests a second (the most of {STEP_S} seconds)"), "batches that wait, in millions".to_owned()])
+    {
         text(&mut svg, LEFT, top - 12.0, "start", &title);
         let _ = writeln!(
             svg,
@@ -100,7 +101,8 @@ pub(crate) fn of(all: &[(Named, Seen)]) -> String {
     }
     let mut value = 0.0;
     while value <= full {
-        level(&mut svg, left_y(value), &format!("{:.1}", value / 1e6));
+        let digits = if step < 1e6 { 3 } else { 0 };
+        level(&mut svg, waiting_y(value), &format!("{:.digits$}", value / 1e6));
         value += step;
     }
     let _ = writeln!(svg, "<path class=\"limit\" d=\"M{LEFT} {0:.1}H{RIGHT}\"/>", requests_y(able));
@@ -116,7 +118,7 @@ pub(crate) fn of(all: &[(Named, Seen)]) -> String {
     for (class, points) in &points {
         for (value, y) in [
             ((|point: &Point| point.requests) as fn(&Point) -> f64, &requests_y as &dyn Fn(f64) -> f64),
-            (|point| point.left, &left_y),
+            (|point| point.waiting, &waiting_y),
         ] {
             let line: Vec<_> =
                 points.iter().map(|point| format!("{:.1} {:.1}", x(point.at_s), y(value(point)))).collect();
@@ -130,21 +132,21 @@ struct Point {
     /// Since the receiver is back.
     at_s: f64,
     requests: f64,
-    left: f64,
+    waiting: f64,
 }
 
-fn points(seen: &Seen, back_s: f64, last_s: f64) -> Vec<Point> {
-    let late: u64 = seen.seconds.iter().map(|second| second.delivered_late).sum();
-    let from = (back_s - BEFORE_S).max(0.0) as usize;
-    let (mut left, mut points) = (late as f64, Vec::new());
-    for (index, seconds) in seen.seconds[from.min(seen.seconds.len())..].chunks(STEP_S).enumerate() {
-        let at_s = (from + index * STEP_S) as f64 - back_s;
-        if at_s > last_s {
-            break;
-        }
+fn points(named: &Named, seen: &Seen, back_s: f64, last_s: f64) -> Vec<Point> {
+    let (mut delivered, mut points) = (0, Vec::new());
+    for (index, seconds) in seen.seconds.chunks_exact(STEP_S).enumerate() {
+        let began_s = (index * STEP_S) as f64;
+        // As many are cut as are needed, whenever that is.
+        let waiting = (named.need() * began_s - delivered as f64).max(0.0);
         let requests = seconds.iter().map(|second| second.requests).max().unwrap_or(0) as f64;
-        points.push(Point { at_s, requests, left });
-        left -= seconds.iter().map(|second| second.delivered_late).sum::<u64>() as f64;
+        delivered += seconds.iter().map(|second| second.delivered).sum::<u64>();
+        let at_s = began_s - back_s;
+        if (-BEFORE_S..=last_s).contains(&at_s) {
+            points.push(Point { at_s, requests, waiting });
+        }
     }
     points
 }

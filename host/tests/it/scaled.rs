@@ -10,12 +10,12 @@ use serde_json::json;
 use signal_hook::consts::SIGKILL;
 
 use crate::drive;
-use crate::faults::{LONG, assert_all_arrived, books, lines, stop, wait_for_text};
-use crate::host::Host;
+use crate::faults::{LONG, assert_all_arrived, books, lines, raw, stop, wait_for_text};
+use crate::host::{Host, Running};
 use crate::plugins;
 use crate::receivers::{Kind, Receiver, by_labels};
 use crate::sink::Sink;
-use crate::spool::bytes_in;
+use crate::spool::{bytes_in, wait_until};
 use crate::stub::{Request, Stub};
 
 const NOTE: &str = include_str!("../../../docs/fleet.md");
@@ -183,19 +183,19 @@ fn victoria_metrics_keeps_each_sample_once_through_an_outage_and_a_kill() {
         return;
     };
     let spool = tempfile::tempdir().unwrap();
+    let address = server(&receiver.write_url()).to_owned();
     let start = |run: &str, spool: &Path| {
-        let host = host("VictoriaMetrics", server(&receiver.write_url())).env("SPOOL_DIR", spool);
+        let host = host("VictoriaMetrics", &address).env("SPOOL_DIR", spool);
         host.env("FAULT_SERIES", "3").env("EXTERNAL_LABELS", format!("run={run}")).env("LOG_LEVEL", "DEBUG").spawn()
     };
     let first = start("first", spool.path());
     let told = wait_for_text(&first, "the first batch is delivered");
     assert_eq!(told.field("protocol"), "1.0", "it takes 2.0 for nothing, and is found out: {}", told.text);
-    let wait_for_failure =
-        |running: &crate::host::Running| wait_for_text(running, "a push failed and will be tried again");
+    let wait_for_failure = |running: &Running| wait_for_text(running, "a push failed and will be tried again");
     receiver.stop();
     wait_for_failure(&first);
     let before = bytes_in(spool.path());
-    crate::spool::wait_until(&first, || bytes_in(spool.path()) > before + 2000);
+    wait_until(&first, || bytes_in(spool.path()) > before + 2000);
     first.signal(SIGKILL);
     first.wait(LONG);
 
@@ -213,8 +213,7 @@ fn victoria_metrics_keeps_each_sample_once_through_an_outage_and_a_kill() {
     assert_eq!(arrived.len(), 6, "three series of two runs: {:?}", arrived.keys());
     for (labels, samples) in arrived {
         // Of the run that was killed all that was on disk; of the other one all. A sample that came twice would stand twice.
-        let last =
-            if labels["run"] == "first" { samples.len() as u64 } else { crate::faults::raw(&second, "raw_sent") };
+        let last = if labels["run"] == "first" { samples.len() as u64 } else { raw(&second, "raw_sent") };
         assert!(samples.len() > 20, "{labels:?}: {samples:?}");
         drive::assert_numbered(&samples, last);
         drive::assert_increasing(&samples);
