@@ -5,6 +5,15 @@
 //!
 //! Never: opens a socket, or sleeps.
 
+#![cfg_attr(
+    test,
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "a bench has no harness: the tests of its modules run in tests/fleet.rs"
+    )
+)]
+
 mod plot;
 mod scenarios;
 mod simulation;

@@ -16,7 +16,7 @@ use crate::series::View;
 
 impl Batcher {
     /// Finishes the batch and begins the next: the batch, unless it is empty, and how many samples were dropped as
-    /// [`Reason::Duplicate`] (only where order is the receiver's business are they found so late).
+    /// [`Reason::Duplicate`](crate::ledger::Reason::Duplicate) (only where order is the receiver's business are they found so late).
     pub fn cut(&mut self, protocol: Protocol, table: &View<'_>) -> (Option<Batch>, u64) {
         if self.is_empty() {
             return (None, 0);

@@ -7,7 +7,7 @@
 //! Where nobody asks, nothing: no socket, no wake-up. A crate for it (sd-notify) would read the environment by itself and
 //! open a socket for each word, for what the standard library does in a line.
 //!
-//! Never: has a thread of its own; waits for the manager longer than [`PATIENCE`]; keeps a run from starting, going on or
+//! Never: has a thread of its own; waits for the manager longer than a second; keeps a run from starting, going on or
 //! ending.
 
 pub mod pulse;

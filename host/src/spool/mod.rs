@@ -15,7 +15,7 @@
 //! | `cursor` | up to where records are done with |
 //! | `00000000000000000001.seg` … | records, one after the other; the highest number is the newest segment |
 //!
-//! They are made for this user alone, and opened through no link ([`files`]).
+//! They are made for this user alone, and opened through no link (`files`).
 //!
 //! All numbers are little-endian, all checksums CRC-32 as in zlib. A **record**:
 //!
