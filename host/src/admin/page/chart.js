@@ -7,6 +7,9 @@ import { clock, draw, number, rounded } from "./text.js";
 
 const WINDOW_MS = 5 * 60 * 1000;
 
+/** A point holds the samples of so long. */
+const POINT_MS = 500;
+
 /** How fast a counter rose over what is in view; where it began anew, from zero. */
 export function rise(numbers) {
   if (numbers.length < 2) return "–";
@@ -43,8 +46,10 @@ export function chart(svg, points, { low, high, width, height, isLarge, now_ms }
   runs = [...runs, run].filter((one) => one.length);
   for (const one of runs) {
     if (one.some(({ lo, hi }) => Number.isFinite(lo) && Number.isFinite(hi) && lo !== hi)) {
-      const upper = one.map(({ t, v, hi }) => `${x(t)} ${y(Number.isFinite(hi) ? hi : v)}`);
-      const lower = one.map(({ t, v, lo }) => `${x(t)} ${y(Number.isFinite(lo) ? lo : v)}`).reverse();
+      // A point has the moment of its last value; its extremes lie anywhere in the half second before that.
+      const middle = (t, i) => x(Math.max(start, t - Math.min(POINT_MS, i ? t - one[i - 1].t : POINT_MS) / 2));
+      const upper = one.map(({ t, v, hi }, i) => `${middle(t, i)} ${y(Number.isFinite(hi) ? hi : v)}`);
+      const lower = one.map(({ t, v, lo }, i) => `${middle(t, i)} ${y(Number.isFinite(lo) ? lo : v)}`).reverse();
       parts.push(draw("path", { class: "band", d: `M${[...upper, ...lower].join("L")}Z` }));
     }
     parts.push(draw("path", { class: "line", d: `M${one.map(({ t, v }) => `${x(t)} ${y(v)}`).join("L")}` }));
