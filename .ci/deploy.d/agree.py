@@ -71,7 +71,12 @@ def compose(variables, shutdown):
             wrong.append(f"compose.yaml: {name} sets {variable}, which nothing reads")
     ought(len(spools) == sum("build" in service for service in file["services"].values()), "compose.yaml: clients share a spool")
     for variable in set(re.findall(r"\$\{([A-Z0-9_]+)", text)) - example:
-        ought(variable.startswith("GRAFANA_"), f".env.example does not name {variable}, which compose.yaml reads")
+        wrong.append(f".env.example does not name {variable}, which compose.yaml reads")
+    for readme in ROOT.glob("plugins/*/README.md"):
+        rows = re.findall(r"^\| (`[A-Z][A-Z0-9_]+`[^|]*)\|", readme.read_text(), re.M)
+        own = {variable for row in rows for variable in re.findall(r"`([A-Z][A-Z0-9_]+)`", row)}
+        for variable in own - example - set(file["services"]["rapl"]["environment"]):
+            wrong.append(f".env.example does not name {variable}, a setting of {readme.parent.name}")
     dashboards = file["services"]["grafana"]
     provider = yaml.safe_load(read("grafana/provisioning/dashboards/monitor-host.yaml"))["providers"][0]["options"]["path"]
     ought(f"./grafana/dashboards:{provider}:ro" in dashboards["volumes"], "Grafana looks for dashboards where none are mounted")
