@@ -159,7 +159,10 @@ fn every_expression_gives_something_of_hosts_that_are_there_and_nothing_of_other
     }
     let power = all.iter().find(|query| query.of == "monitor-host: energy: Power").expect("the first panel");
     let watts = answer(&receiver, power, &host_of("rapl"));
-    assert!(watts[0]["value"][1].as_str().is_some_and(|watts| watts.parse::<f64>().is_ok_and(|watts| watts > 0.0)), "{watts:?}");
+    assert!(
+        watts[0]["value"][1].as_str().is_some_and(|watts| watts.parse::<f64>().is_ok_and(|watts| watts > 0.0)),
+        "{watts:?}"
+    );
 
     for (name, selector, label) in boards.iter().flat_map(variables) {
         let values =
