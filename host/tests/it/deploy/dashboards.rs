@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::panels::{DASHBOARDS, Query, dashboard, queries, variables};
-use super::{RULES, at_home, host_of, named};
+use super::{RULES, at_home, host_of, named, text};
 use crate::drive;
 use crate::faults::{self, LONG};
 use crate::host::Running;
