@@ -71,6 +71,8 @@ struct State {
     /// The disk was opened in mid-run, with what an earlier run left, perhaps.
     disk_is_news: bool,
     in_flight: Source,
+    /// The last attempt failed: the gap behind it is the receiver's, and not a backlog's.
+    has_failed: bool,
     /// The oldest timestamp of the batch in flight, and of what is on disk as far as it is known.
     in_flight_ms: Option<i64>,
     on_disk_ms: Option<i64>,
@@ -143,6 +145,7 @@ impl Kept {
     pub fn put_back(&self, batch: Batch) -> Overflow {
         self.ledger.transfer(Place::InFlight, Place::Kept, batch.samples);
         let mut state = self.lock();
+        state.has_failed = true;
         let source = std::mem::take(&mut state.in_flight);
         if let (Source::Disk, Some(disk)) = (source, &mut state.disk) {
             disk.put_back(&batch, &self.ledger);
@@ -160,6 +163,7 @@ impl Kept {
     /// The batch in flight is settled: delivered, or given up for good. Its samples are in the ledger already.
     pub fn settled(&self) {
         let mut state = self.lock();
+        state.has_failed = false;
         let source = std::mem::take(&mut state.in_flight);
         if let (Source::Disk, Some(disk)) = (source, &mut state.disk) {
             disk.remove();
@@ -180,7 +184,8 @@ impl Kept {
         true
     }
 
-    /// Waits for the oldest batch, but not before the moment `not_before`, if one is given.
+    /// Waits for the oldest batch, but not before the moment `not_before`, if one is given. The end of a run cuts a backlog's
+    /// gap short, but none behind a failure.
     pub fn take(&self, not_before: Option<Instant>) -> Taken {
         let mut state = self.lock();
         loop {
@@ -188,7 +193,8 @@ impl Kept {
             if state.finish_by.is_some_and(|end| now >= end) {
                 return Taken::TimeIsUp;
             }
-            let mut until = not_before.filter(|&moment| moment > now && !state.hurry);
+            let is_cut_short = state.hurry || (state.finish_by.is_some() && !state.has_failed);
+            let mut until = not_before.filter(|&moment| moment > now && !is_cut_short);
             if until.is_none() {
                 match self.oldest(&mut state) {
                     Ok(Some(batch)) => {
@@ -259,7 +265,7 @@ impl Kept {
         state.batches.is_empty() && state.disk.as_ref().is_none_or(|disk| disk.waiting().records == 0)
     }
 
-    /// From this moment on [`take`](Self::take) gives up.
+    /// The run comes to its end: from this moment on [`take`](Self::take) gives up.
     pub fn finish_by(&self, moment: Instant) {
         self.lock().finish_by = Some(moment);
         self.changed.notify_all();

@@ -112,6 +112,24 @@ fn a_gap_is_kept_and_the_end_is_not_missed() {
 }
 
 #[test]
+fn the_end_cuts_a_backlog_s_gap_short_and_no_failure_s() {
+    let (kept, ledger) = kept(10, 1000);
+    (1..=3).for_each(|n| _ = kept.push(batch(&ledger, n)));
+    let hours = |n: u64| Instant::now() + Duration::from_secs(3600 * n);
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| kept.take(Some(hours(1))));
+        kept.finish_by(hours(2));
+        let Taken::Batch(first) = sender.join().unwrap() else { panic!() };
+        ledger.deliver(Place::InFlight, first.samples);
+        kept.settled();
+    });
+    let Taken::Batch(second) = kept.take(Some(hours(1))) else { panic!() };
+    kept.put_back(second);
+    kept.finish_by(Instant::now() + Duration::from_millis(20));
+    assert!(matches!(kept.take(Some(hours(1))), Taken::TimeIsUp));
+}
+
+#[test]
 fn a_flood_waits_for_a_receiver_that_takes_and_for_no_other() {
     let (kept, ledger) = kept(100, 40);
     let far = Instant::now() + Duration::from_secs(3600);

@@ -137,6 +137,9 @@ impl Sender {
     pub fn run(mut self) {
         // Machines that get their power back at once find a backlog at once.
         let has_backlog = self.kept.waiting().0 > 0;
+        if has_backlog {
+            self.pace.found_backlog();
+        }
         let mut not_before = has_backlog.then(|| Instant::now() + self.target.first_push);
         while let Taken::Batch(mut batch) = self.take(not_before) {
             if self.is_too_old(&batch) {
@@ -234,6 +237,9 @@ impl Sender {
 
     /// Books the outcome.
     fn settle(&mut self, mut batch: Batch, outcome: Outcome) -> Next {
+        if self.finish_by.borrow().is_some() {
+            self.pace.ends();
+        }
         let (answer, asked, why) = match outcome {
             Outcome::TimeIsUp => {
                 let lost = self.kept.abandon(&batch);
@@ -299,13 +305,12 @@ impl Sender {
         Next::Oldest { not_before: self.gap().map(|gap| Instant::now() + gap) }
     }
 
-    /// The gap after an answer while there is a backlog; none at the end of a run, which has no time to lose.
+    /// The gap after an answer while there is a backlog.
     fn gap(&mut self) -> Option<Duration> {
         if self.kept.disk_was_opened() {
             self.pace.found_backlog();
         }
-        let gap = self.pace.answered(self.kept.waiting().0, fastrand::f64());
-        gap.filter(|_| self.finish_by.borrow().is_none())
+        self.pace.answered(self.kept.waiting().0, fastrand::f64())
     }
 
     fn delivered(&mut self, batch: &Batch, written: Written) {

@@ -1,12 +1,15 @@
-//! What the bounds of the retry queue cost: the oldest batches, exactly, and the books say how many samples.
+//! What the bounds of the retry queue cost: the oldest batches, exactly, and the books say how many samples; and nothing
+//! where the receiver is well.
 
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
 use crate::drive::{self, now_ms};
+use crate::faults::{self, LONG};
 use crate::host::Running;
 use crate::receivers::{Kind, Receiver};
+use crate::sink::Sink;
 
 /// Some eight push intervals.
 const OUTAGE: Duration = Duration::from_secs(8);
@@ -87,4 +90,20 @@ fn assert_one_run_of_batches_is_missing(host: &Running, waiting: u64) -> u64 {
 fn holes(numbers: &[u64]) -> Vec<(usize, u64)> {
     let pairs = numbers.windows(2).enumerate();
     pairs.filter(|(_, pair)| pair[1] != pair[0] + 1).map(|(i, pair)| (i, pair[1] - pair[0] - 1)).collect()
+}
+
+/// More than two and a half seconds of the flood: half of the longest gap that a backlog begins with.
+const FLOOD: usize = 700;
+
+#[test]
+fn a_flood_at_the_start_costs_nothing_where_the_receiver_is_well() {
+    let sink = Sink::start();
+    // Two hundred batches a second, several at once, of some fifty bytes each: there is room for about a second's.
+    let small = [("PROC_QUEUE_SIZE", "8"), ("BATCH_MAX_SAMPLES", "1"), ("MAX_RETRY_BYTES", "12000")];
+    let host = faults::host(sink.url()).env("SCRAPE_INTERVAL_S", "0.005").env("PUSH_INTERVAL_S", "60");
+    let running = small.into_iter().fold(host, |host, (name, value)| host.env(name, value)).spawn();
+    sink.wait_requests(FLOOD, LONG);
+    let ledger = faults::stop(&running);
+    assert_eq!((ledger.dropped, ledger.delivered), (0, ledger.collected), "{ledger:?}");
+    assert_eq!(sink.violations(), []);
 }
