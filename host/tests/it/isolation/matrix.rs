@@ -204,7 +204,9 @@ fn a_process_of_its_own_is_replaced_and_nothing_that_left_it_is_lost() {
             .env("FAULT_INSTANCES", dir.path().join("instances"))
             .env("FAULT_FAULTY", "1")
             .env("FAULT_SERIES_LATER", "1")
-            .env("FAULT_JOURNAL", "1");
+            .env("FAULT_JOURNAL", "1")
+            // A starved machine takes its time for a flood of records.
+            .env("SHUTDOWN_TIMEOUT_S", "50");
         let running = set(set(host, row.set), row.isolated).spawn();
         if row.fault == TORN {
             wait_for_text(&running, "reading 2 ");
@@ -294,7 +296,8 @@ fn in_the_host_s_process_it_ends_as_documented_and_the_next_start_goes_on() {
             ledger
         });
 
-        let next = with_spool(aimed(Host::new(), sink.url()), dir.path()).env("FAULT_FIRST", FIRST.to_string()).spawn();
+        let next = with_spool(aimed(Host::new(), sink.url()), dir.path()).env("FAULT_FIRST", FIRST.to_string());
+        let next = next.env("SHUTDOWN_TIMEOUT_S", "50").spawn();
         let found = number(&wait_for_text(&next, "an earlier run left these in the spool"), "samples");
         sink.wait_for(LONG, "the next run's own", |samples| samples.iter().any(|one| one.value >= (FIRST + 5) as f64));
         next.signal(SIGTERM);
