@@ -91,10 +91,20 @@ impl Search {
         if let Some(moment) = *rest_until {
             sleep_until(moment).await;
         }
-        let began = Instant::now();
-        let found = find(wanted, table, began + PATIENCE).await;
-        *rest_until = Some(Instant::now() + began.elapsed() * 2);
-        found
+        let rest = Rest { began: Instant::now(), until: &mut rest_until };
+        find(wanted, table, rest.began + PATIENCE).await
+    }
+}
+
+/// The rest behind a search, also behind one that nobody waits for any more.
+struct Rest<'a> {
+    began: Instant,
+    until: &'a mut Option<Instant>,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        *self.until = Some(Instant::now() + self.began.elapsed() * 2);
     }
 }
 
@@ -262,6 +272,18 @@ pub(super) mod tests {
             (texts(""), texts("q=up&limit=1")),
             (vec!["up".into(), "monitor_client_up".into()], vec!["up".into()])
         );
+    }
+
+    #[test]
+    fn a_search_that_nobody_waits_for_is_rested_from_too() {
+        let (table, search) = (table(10 * CHUNK), Search::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let wanted = Wanted::parse("q=nothing");
+            // It gives way behind a part of the table, and is dropped there.
+            let found = tokio::time::timeout(Duration::ZERO, search.find(&wanted, &table)).await;
+            assert!(found.is_err() && search.rest_until.lock().await.is_some());
+        });
     }
 
     #[test]

@@ -47,7 +47,8 @@ function showFound(wanted, answer) {
 }
 
 function showList() {
-  whenChanged("list", [list.found.map((one) => one.id)], () => {
+  // By their texts too: the next run gives the same ids to other series.
+  whenChanged("list", [list.found.map(({ id, text, kind }) => [id, text, kind])], () => {
     const focused = $("series").contains(document.activeElement) ? document.activeElement.dataset.series : null;
     $("series").replaceChildren(...list.found.map((one) => {
       const button = make("button", { type: "button", "data-series": one.text, "aria-pressed": false }, ...nameParts(one.text));

@@ -10,7 +10,8 @@ use super::{RULES, at_home, text};
 use crate::receivers::{Kind, Receiver};
 
 /// Where metrics are documented.
-const DOCUMENTS: [&str; 3] = ["docs/metrics.md", "plugins/rapl/README.md", "plugins/nvml/README.md"];
+const DOCUMENTS: [&str; 4] =
+    ["docs/metrics.md", "plugins/dummy/README.md", "plugins/rapl/README.md", "plugins/nvml/README.md"];
 
 /// The metrics in an expression.
 fn metrics(expr: &str) -> impl Iterator<Item = &str> {

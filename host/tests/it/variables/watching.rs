@@ -25,6 +25,8 @@ fn the_page_is_there_and_only_there() {
         let ip = address.strip_suffix(":0").expect("an address");
         assert!(url.starts_with(&format!("http://{ip}:")) && !url.ends_with(":0"), "{url}");
         assert_eq!(status(&url, "/live"), 200);
+        // The page is there before the plugin is.
+        host.wait_for_log(|line| line.message() == "running", SOON);
         stop(&host);
         assert!(http::request("GET", &format!("{url}/live"), &[], &[]).is_err(), "it is gone with the run");
     }

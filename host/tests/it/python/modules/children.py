@@ -28,7 +28,8 @@ def get_power(output_queue, scrape_interval_s, stop_event):
     if child == 0:
         os._exit(7)
     output_queue.put(("forked", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
-    with subprocess.Popen(["sh", "-c", "kill -INT $$; exit 3"]) as shell:
+    # A background job of a script ignores SIGINT, and so would a test that it runs.
+    with subprocess.Popen(["env", "--default-signal=INT", "sh", "-c", "kill -INT $$; exit 3"]) as shell:
         output_queue.put(("interrupted", shell.wait()))
     output_queue.put(("last", 1))
     stop_event.wait()
