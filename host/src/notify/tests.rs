@@ -80,6 +80,17 @@ fn the_watchdog_waits_for_this_process_or_for_none() {
 }
 
 #[test]
+fn it_is_told_at_half_of_its_time() {
+    let half = |watchdog_us: &str| of(&[(NOTIFY_SOCKET, "/n"), (WATCHDOG_USEC, watchdog_us)]).half();
+    assert_eq!(half("60000000"), Duration::from_secs(30));
+    assert_eq!(half("300000"), Duration::from_millis(150));
+    assert_eq!(half("1"), SHORTEST, "and never in a busy loop");
+    let nobodys = of(&[(NOTIFY_SOCKET, "/n")]);
+    assert_eq!(nobodys.half(), Duration::MAX);
+    assert!(nobodys.looks().try_recv().is_err(), "nobody waits for it");
+}
+
+#[test]
 fn it_is_looked_at_half_of_the_time_and_never_without_a_watchdog() {
     let watched = |usec: &str| of(&[(NOTIFY_SOCKET, "/n"), (WATCHDOG_USEC, usec)]);
     assert_eq!(watched("60000000").half(), Duration::from_secs(30));

@@ -2,7 +2,6 @@
 //! follows from the answers that those products give. VictoriaMetrics is a real one.
 
 use std::path::Path;
-use std::time::Duration;
 
 use monitor_proto::{v1, v2};
 use prost::Message;
@@ -205,7 +204,15 @@ fn victoria_metrics_keeps_each_sample_once_through_an_outage_and_a_kill() {
     receiver.start_again();
     drive::wait_for_recovery(&second, seen);
     receiver.restart();
-    second.wait_for_log(drive::is_delivered, Duration::from_secs(20));
+    // What was delivered before is no proof.
+    let (seen, mut lines) = (second.log().len(), 0);
+    second.wait_for_log(
+        |line| {
+            lines += 1;
+            lines > seen && drive::is_delivered(line)
+        },
+        LONG,
+    );
     let ledger = stop(&second);
     assert_eq!((ledger.pending, ledger.dropped), (0, 0), "{ledger:?}");
 

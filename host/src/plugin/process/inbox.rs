@@ -38,8 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a process whose pipe is at its end may take to end too.
 const TIME_TO_DIE: Duration = Duration::from_secs(1);
 
-/// How long the last lines of a dead process may take to arrive.
-const LAST_LINES: Duration = Duration::from_millis(500);
+/// How long each of the last lines of a dead process may take to be passed on: a starved machine takes its time, and only a
+/// stderr of ours that nobody reads takes all of it.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// An error that crosses the control pipe must fit into one write.
 const ERROR_MAX: usize = 2000;

@@ -56,7 +56,8 @@ struct Fault {
     first: u64,
     /// Added to the value of a sample for each series before its own, so that no two series have the same.
     spread: f64,
-    /// Each reading is a line of standard output before its samples are sent: number, timestamp, now. It outlives a kill.
+    /// Each reading is a line of standard output before its samples are sent: number, timestamp, now; and another one when
+    /// they are handed back. It outlives a kill.
     journal: bool,
     /// Added to the moment of each reading, in milliseconds: one number for each of them in turn.
     offsets_ms: Vec<i64>,
@@ -196,7 +197,7 @@ impl Fault {
         let first = usize::from(number > self.silent_after);
         let record = |i: usize| Record::new("fault_number", value).label("series", i.to_string()).at(moment);
         // What is not taken is counted by the host; a test reads it there.
-        let _refused = match self.form {
+        let refused = match self.form {
             "series" => {
                 let spread = (first..).map(|i| value + i as f64 * self.spread);
                 let samples: Vec<_> =
@@ -217,6 +218,9 @@ impl Fault {
                 out.send(Json(text.replace("NUMBER", &number.to_string()))).is_err()
             }
         };
+        if self.journal && refused {
+            let _ = writeln!(stdout(), "handed back {number} {moment}");
+        }
     }
 }
 

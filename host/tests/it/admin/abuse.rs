@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Page, shown};
 use crate::faults::{LONG, host, stop};
@@ -15,6 +15,9 @@ const CLIENTS: usize = 1000;
 
 /// Of these, so many are at work at a time.
 const AT_ONCE: usize = 400;
+
+/// What lies between two pushes, where there is nothing to wait for.
+const PUSH_MS: i64 = 200;
 
 /// What one of them does, by its number. Returns the connection while it is still to be held.
 fn misbehave(address: &str, number: usize) -> Option<TcpStream> {
@@ -64,7 +67,7 @@ fn a_thousand_bad_clients_cost_neither_samples_nor_memory() {
         if number % 100 == 99 {
             let asked = Instant::now();
             assert_eq!(page.get("/live").status, 200);
-            assert!(asked.elapsed() < Duration::from_secs(5), "{number}: {:?}", asked.elapsed());
+            assert!(asked.elapsed() < LONG, "{number}: {:?}", asked.elapsed());
         }
     }
     let took = began.elapsed();
@@ -89,7 +92,8 @@ fn a_thousand_bad_clients_cost_neither_samples_nor_memory() {
         "{CLIENTS} clients in {took:?}: {cut_off} cut off, {broken} broken; {before_kib} KiB, {during_kib} KiB; \
          pushes each {usual} ms before, {median} ms (longest {longest} ms) meanwhile"
     );
-    assert!((100..=400).contains(&median) && longest < 5_000, "{usual} ms, {median} ms, {longest} ms");
+    let is_at_its_pace = median <= 4 * usual.max(PUSH_MS) && longest < LONG.as_millis() as i64;
+    assert!(is_at_its_pace, "{usual} ms, {median} ms, {longest} ms");
 }
 
 #[test]

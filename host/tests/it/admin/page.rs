@@ -252,31 +252,29 @@ fn of_ten_thousand_series_those_in_view_are_kept_and_no_others() {
     let chosen = ids(&page.json("/series.json?limit=65"));
     let query = |ids: &[String]| ids.iter().map(|id| format!("id={id}")).collect::<Vec<_>>().join("&");
     let in_view = format!("/history.json?{}", query(&chosen[..64]));
+    let points = |one: &Value| one["points"].as_array().map_or(0, Vec::len);
+    // What nobody asks for is kept for three seconds, and a starved machine may take longer from one request to the next:
+    // then there is room for the one more, until that is forgotten too.
     let deadline = Instant::now() + LONG;
-    let seen = loop {
+    let (seen, news) = loop {
         let seen = page.json(&in_view);
-        let fewest = seen["series"]
-            .as_array()
-            .expect("series")
-            .iter()
-            .filter_map(|one| Some(one["points"].as_array()?.len()))
-            .min();
-        if fewest >= Some(3) {
-            break seen;
+        if seen["series"].as_array().expect("series").iter().all(|one| one["state"] == "kept" && points(one) >= 3) {
+            let one_more = page.json(&format!("/history.json?id={}", chosen[64]));
+            let since = &seen["series"][0]["points"][1][0];
+            let news = page.json(&format!("/history.json?id={}:{since}", chosen[0]));
+            if text(&one_more, "/series/0/state") == "refused" && points(&news["series"][0]) > 0 {
+                break (seen, news);
+            }
         }
         assert!(Instant::now() < deadline, "{seen}");
         thread::sleep(ASK_EVERY);
     };
-    assert!(seen["series"].as_array().expect("series").iter().all(|one| one["state"] == "kept"), "{seen}");
     let [point, next] = [&seen["series"][0]["points"][0], &seen["series"][0]["points"][1]];
     assert!(
         point[0].as_i64() < next[0].as_i64() && point[1].as_f64() < next[1].as_f64(),
         "numbers rise: {point} {next}"
     );
-    let one_more = page.json(&format!("/history.json?id={}", chosen[64]));
-    assert_eq!(text(&one_more, "/series/0/state"), "refused", "{one_more}");
-    let news = page.json(&format!("/history.json?id={}:{}", chosen[0], next[0]));
-    assert!(news["series"][0]["points"].as_array().expect("points")[0][0].as_i64() >= next[0].as_i64(), "{news}");
+    assert!(news["series"][0]["points"][0][0].as_i64() >= next[0].as_i64(), "{news}");
     assert_eq!(text(&page.json("/history.json?id=4294967295"), "/series/0/state"), "gone");
     for bad in ["id=x".to_owned(), query(&chosen), "id=1:".to_owned()] {
         assert_eq!(page.get(&format!("/history.json?{bad}")).status, 400, "{bad}");
@@ -311,12 +309,15 @@ fn a_fast_series_keeps_its_peaks_in_few_points() {
     loop {
         let seen = page.json(&format!("/history.json?id={id}"));
         let points = seen["series"][0]["points"].as_array().expect("points").clone();
-        // The numbers rise: the last one is the largest of each half second.
-        if points.len() >= 4 {
-            for point in &points[1..points.len() - 1] {
-                let [last, min, max] = [1, 2, 3].map(|i| point[i].as_f64().unwrap_or_else(|| panic!("{points:?}")));
-                assert!(last == max && max - min > 50.0, "{points:?}");
-            }
+        // The numbers rise: the last one is the largest of each half second. One in which a starved machine made a single
+        // reading has that alone.
+        let several = points.iter().filter(|point| point.as_array().is_some_and(|point| point.len() > 2));
+        let ranges = several.map(|point| {
+            let [last, min, max] = [1, 2, 3].map(|i| point[i].as_f64().unwrap_or_else(|| panic!("{points:?}")));
+            assert!(last == max && max > min, "{points:?}");
+            max - min
+        });
+        if points.len() >= 4 && ranges.fold(0.0, f64::max) > 50.0 {
             return;
         }
         assert!(Instant::now() < deadline, "{seen}");

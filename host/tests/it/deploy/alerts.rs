@@ -37,7 +37,7 @@ const QUICKENED: [(&str, &str); 10] = [
     ("for: 30m", "for: 3s"),
     ("_age_seconds[1h]) > 60", "_age_seconds[1h]) > 10"),
     ("for: 5m", "for: 1s"),
-    ("> 120", "> 3"),
+    ("> 120", "> 12"),
     ("for: 2m", "for: 1s"),
     ("[30m], 14400)", "[15s], 60)"),
 ];
@@ -180,7 +180,7 @@ fn each_alert_fires_in_the_fault_it_names() {
         ("crashing", &[("MonitorClientPluginRestarting", None)], &["MonitorClientSilent"]),
     ];
     let mut seen = Firing::new();
-    let deadline = Instant::now() + LONG;
+    let deadline = Instant::now() + 2 * LONG;
     let missing =
         || expected.iter().flat_map(|(instance, alerts, _)| alerts.iter().map(move |alert| (*instance, *alert)));
     loop {
@@ -251,12 +251,18 @@ fn none_fires_in_a_good_run_nor_at_a_restart_nor_in_a_short_outage() {
     receiver.stop();
     thread::sleep(Duration::from_secs(2));
     receiver.start_again();
-    // Each has told of itself three times.
+    // Each has told of itself three times, but for a machine that is starved.
     quiet_until(Duration::from_secs(38), &receiver);
-    let heard = receiver.range(r#"monitor_client_up{instance="steady"}"#);
-    assert!(heard.len() == 1 && heard[0].samples.len() >= 3, "{heard:?}");
-    let known = receiver.instant("monitor_client:heard_timestamp_seconds");
-    assert_eq!(known.len(), 2, "the rules were not evaluated: {known:?}");
+    let deadline = Instant::now() + LONG;
+    loop {
+        let heard = receiver.range(r#"monitor_client_up{instance="steady"}"#);
+        let known = receiver.instant("monitor_client:heard_timestamp_seconds");
+        if heard.len() == 1 && heard[0].samples.len() >= 3 && known.len() == 2 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{heard:?}; or the rules were not evaluated: {known:?}");
+        quiet_until(began.elapsed() + ASK_EVERY, &receiver);
+    }
     for running in [&steady, &upgraded] {
         assert_eq!(stop(running).dropped, 0);
     }

@@ -265,11 +265,12 @@ fn a_torn_send_costs_nothing_that_was_sent() {
     const SERIES: u64 = 12_000;
     let sink = Sink::start();
     // Seldom enough that the pipe is empty most of the time, on a starved machine too.
-    let running = isolated(&sink).env("FAULT_SERIES", SERIES.to_string()).env("SCRAPE_INTERVAL_S", "2").spawn();
+    let running = isolated(&sink).env("FAULT_SERIES", SERIES.to_string()).env("SCRAPE_INTERVAL_S", "2");
+    let running = running.env("SHUTDOWN_TIMEOUT_S", "60").spawn();
     let plugin = plugin_of(&running);
     sink.wait_samples(SERIES as usize, LONG);
     kill_in_mid_send(&running, plugin);
-    assert_eq!(running.wait(LONG).code(), Some(1), "{}", running.log_text());
+    assert_eq!(running.wait(2 * LONG).code(), Some(1), "{}", running.log_text());
     wait_for_text(&running, "died while it sent");
     let ledger = books(&running);
     // Each reading came whole, and each series with its marker.

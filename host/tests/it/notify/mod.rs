@@ -18,8 +18,12 @@ use crate::faults::{LONG, NOWHERE, assert_all_arrived, host, lines, wait_for_tex
 use crate::host::Host;
 use crate::sink::Sink;
 
-/// A watchdog that is looked at ten times a second.
-const WATCHDOG: Duration = Duration::from_millis(200);
+/// A watchdog that is told ten times a second, unless a stage is late by a tenth of one: any is, now and then, on a starved
+/// machine.
+const STRICT: Duration = Duration::from_millis(200);
+
+/// One that waits ten seconds for a stage: only what hangs is late.
+const PATIENT: Duration = Duration::from_secs(20);
 
 /// The manager's end.
 struct Manager {
@@ -48,8 +52,8 @@ impl Manager {
     }
 
     /// The same, with a watchdog.
-    fn watches(&self, host: Host) -> Host {
-        self.starts(host).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+    fn watches(&self, host: Host, watchdog: Duration) -> Host {
+        self.starts(host).env("WATCHDOG_USEC", watchdog.as_micros().to_string())
     }
 
     /// The next datagram, within this time.
@@ -84,7 +88,7 @@ fn it_is_told_that_the_run_runs_and_that_it_ends() {
         assert_eq!(manager.hears_within(LONG).as_deref(), Some("READY=1\nSTATUS=running"), "{}", running.log_text());
         sink.wait_samples(3, LONG);
         // Nobody waits for signs of life: there are none.
-        assert_eq!(manager.hears_within(2 * WATCHDOG), None);
+        assert_eq!(manager.hears_within(2 * STRICT), None);
         running.signal(SIGTERM);
         assert_eq!(
             manager.hears_within(LONG).as_deref(),
@@ -114,21 +118,16 @@ fn an_outage_is_no_death() {
     let manager = Manager::at_path();
     let sink = Sink::start();
     sink.answer(json!({"status": 503}));
-    let running = manager.watches(host(sink.url())).spawn();
-    let alive = |words: &str, state: &str| words.starts_with("WATCHDOG=1\nSTATUS=") && words.contains(state);
-    manager.hears(|words| alive(words, "not ready: nothing was delivered yet"));
+    let running = manager.watches(host(sink.url()), PATIENT).spawn();
+    assert_eq!(manager.hears_within(LONG).as_deref(), Some("READY=1\nSTATUS=running"), "{}", running.log_text());
+    let told = manager.hears_within(LONG).unwrap_or_default();
+    assert!(told.starts_with("WATCHDOG=1\nSTATUS=not ready: nothing was delivered yet"), "{told}");
     wait_for_text(&running, "a push failed and will be tried again");
-    let began = Instant::now();
-    for _ in 0..10 {
-        assert!(
-            manager.hears_within(5 * WATCHDOG).is_some_and(|words| alive(&words, "not ready")),
-            "{}",
-            running.log_text()
-        );
-    }
-    assert!(began.elapsed() < 10 * WATCHDOG, "at half of its time: {:?}", began.elapsed());
     sink.answer_as_usual();
-    manager.hears(|words| alive(words, "ready: the last delivery was"));
+    manager.hears(|words| {
+        assert!(words.starts_with("WATCHDOG=1\nSTATUS="), "{words}");
+        words.starts_with("WATCHDOG=1\nSTATUS=ready: the last delivery was")
+    });
     running.signal(SIGTERM);
     manager.hears(|words| words.starts_with("STOPPING=1\n"));
     assert_eq!(running.wait(LONG).code(), Some(0), "{}", running.log_text());
@@ -139,14 +138,13 @@ fn an_outage_is_no_death() {
 fn a_plugin_that_hangs_is_not_the_watchdog_s() {
     let manager = Manager::at_path();
     let sink = Sink::start();
-    let running = manager.watches(host(sink.url())).env("FAULT_GET_POWER", "hang").env("FAULT_AFTER", "5").spawn();
+    let host = manager.watches(host(sink.url()), PATIENT);
+    let running = host.env("FAULT_GET_POWER", "hang").env("FAULT_AFTER", "5").spawn();
     sink.wait_samples(5, LONG);
-    for _ in 0..10 {
-        assert!(
-            manager.hears_within(LONG).is_some_and(|words| !words.starts_with("STATUS=")),
-            "{}",
-            running.log_text()
-        );
+    // The second sign of life comes when it has hung for longer than a stage of the host's may.
+    for begins in ["READY=1\n", "WATCHDOG=1\n", "WATCHDOG=1\n"] {
+        let words = manager.hears_within(LONG).unwrap_or_default();
+        assert!(words.starts_with(begins), "{words:?}, not {begins:?}: {}", running.log_text());
     }
 }
 

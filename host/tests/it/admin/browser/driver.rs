@@ -30,6 +30,11 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 /// [`Browser`], or with the process of the tests, whatever ends that.
 const KEEPER: &str = r#""$@" </dev/null & read -r nothing; kill -KILL 0"#;
 
+/// How often the driver may find no port. It takes one of IPv6 that is free, and ends if somebody has the same of IPv4.
+const STARTS: usize = 10;
+
+const NO_PORT: &str = "chromedriver finds no port that is free in IPv4 and in IPv6";
+
 /// What keeps a browser from being more than the engine that shows one page. No sandbox: root has none, and in a container
 /// there may be none for others either; all that it ever opens is our own page. The driver makes an empty profile, in our
 /// folder; a browser that is told of one opens no first window.
@@ -66,10 +71,8 @@ impl Browser {
     pub(super) fn start() -> Option<Self> {
         let chromium = Chromium::get()?;
         let profile = tempfile::tempdir().expect("a temporary folder");
-        let (group, said) = Group::spawn(&chromium, profile.path());
-        let port = said.wait(LONG, |lines: &Vec<String>| lines.iter().find_map(|line| port(line)));
-        let port =
-            port.unwrap_or_else(|why| panic!("chromedriver does not listen ({why:?}): {:?}", said.get(Vec::clone)));
+        let (group, said, port) =
+            (1..=STARTS).find_map(|_| Group::listening(&chromium, profile.path())).expect(NO_PORT);
         let mut browser = Self { session: format!("http://127.0.0.1:{port}/session"), _group: group, profile, said };
 
         let wanted = json!({"capabilities": {"alwaysMatch": {
@@ -177,6 +180,11 @@ impl Browser {
     }
 }
 
+/// What the driver says of its port, in one of its lines: that it listens there, or that it has none and ends.
+fn start(line: &str) -> Option<Option<u16>> {
+    if line.contains("port not available") { Some(None) } else { port(line).map(Some) }
+}
+
 /// The port in the driver's line `ChromeDriver was started successfully on port 12345.`
 fn port(line: &str) -> Option<u16> {
     line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
@@ -186,6 +194,16 @@ fn port(line: &str) -> Option<u16> {
 struct Group(Child);
 
 impl Group {
+    /// Starts the driver. Also: what it says, and the port that it listens on. None when it found none.
+    #[track_caller]
+    fn listening(chromium: &Chromium, home: &Path) -> Option<(Self, Watch<Vec<String>>, u16)> {
+        let (group, said) = Self::spawn(chromium, home);
+        let port = said.wait(LONG, |lines: &Vec<String>| lines.iter().find_map(|line| start(line)));
+        let port =
+            port.unwrap_or_else(|why| panic!("chromedriver does not listen ({why:?}): {:?}", said.get(Vec::clone)));
+        port.map(|port| (group, said, port))
+    }
+
     /// Starts the driver on a port that it finds free. Also: what it says.
     fn spawn(chromium: &Chromium, home: &Path) -> (Self, Watch<Vec<String>>) {
         let mut command = Command::new("sh");
@@ -229,6 +247,13 @@ fn processes(file: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let all = fs::read_dir("/proc").expect("a /proc").flatten();
     let texts = all.filter_map(|entry| fs::read(entry.path().join(file)).ok());
     texts.map(|text| String::from_utf8_lossy(&text).into_owned()).filter(|text| wanted(text)).collect()
+}
+
+#[test]
+fn a_driver_says_where_it_listens_or_that_it_ends() {
+    assert_eq!(start("ChromeDriver was started successfully on port 12345."), Some(Some(12345)));
+    assert_eq!(start("IPv4 port not available. Exiting..."), Some(None));
+    assert_eq!(start("Starting ChromeDriver 1.2.3 on port 0"), None);
 }
 
 #[test]
